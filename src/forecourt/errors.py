@@ -1,0 +1,34 @@
+"""Everything forecourt raises.
+
+    ForecourtError
+    ├── ConfigError            the config cannot mean what it says; raised at startup, names endpoint, field, fix
+    └── StoreError             the store did not decide
+        ├── StoreDown          unreachable, refused, timed out, or answered with an error: the failure policy answers
+        └── StoreOverloaded    our own queue is full or late: 503, never mistaken for a dead store
+
+A refusal (401, 429, …) is a response and is never raised.
+"""
+
+
+class ForecourtError(Exception):
+    """The root of the tree above."""
+
+
+class ConfigError(ForecourtError):
+    """A config that cannot work; the text says where, what, and the nearest right thing."""
+
+    def __init__(self, *problems: str) -> None:
+        self.problems = problems
+        super().__init__("\n".join(problems))
+
+
+class StoreError(ForecourtError):
+    """The store did not decide; nothing may be assumed granted."""
+
+
+class StoreDown(StoreError):
+    """The store is unreachable, late, or answers with errors; the failure policy of each question answers."""
+
+
+class StoreOverloaded(StoreError):
+    """Too much waits for the store in this process; callers get 503, and no failure policy opens a gate."""
