@@ -1,0 +1,222 @@
+"""JobConfig: the registry of endpoint policies, and what holds for all of them.
+
+What Python says wins over the environment, the environment over the file; each field is taken whole from the
+first that gives it. In the environment a field is FORECOURT_ and its name in capitals: text and numbers as
+they are, a list of text as JSON or with commas, all else as JSON. A file is read by
+`JobConfig.from_file(path)`, or by `JobConfig()` without arguments where FORECOURT_CONFIG names one.
+
+Whatever is wrong is one ConfigError with a line for each mistake.
+"""
+
+import inspect
+import json
+import os
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Annotated, Literal, Self, TypeVar, get_origin
+
+from pydantic import (
+    AfterValidator,
+    Field,
+    PlainValidator,
+    PrivateAttr,
+    ValidationError,
+    model_validator,
+)
+from pydantic.fields import FieldInfo
+from pydantic.functional_validators import ModelWrapValidatorHandler
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from forecourt.config_addresses import proxies, redacted, store_address
+from forecourt.config_check import EndpointLike, misfits
+from forecourt.config_file import read
+from forecourt.config_limits import disagreements
+from forecourt.config_policies import EndpointProtocol, FieldSource, Policies, ResolvedPolicy
+from forecourt.errors import ConfigError
+from forecourt.policies.endpoint import EndpointPolicy
+from forecourt.policies.flood_guard import FloodGuard
+from forecourt.policies.limit import KEYS
+from forecourt.policies.quantities import Count
+from forecourt.policies.wording import Fault, not_allowed, problems, refusal, refused, restated
+
+__all__ = ["EndpointLike", "EndpointProtocol", "FieldSource", "JobConfig", "KeyFunction", "ResolvedPolicy"]
+
+KeyFunction = Callable[..., str | None]
+"""Says whom a limit counts: called with the exchange, returns a name, or None to count the client address."""
+
+LATER = frozenset({"api_keys", "cache_store", "databases", "issuers", "keys", "queues", "upstreams"})
+"""Fields that the design names and this version does not have."""
+
+_NAMESPACE = re.compile(r"[A-Za-z0-9_-]{1,32}")
+
+Value = TypeVar("Value")
+
+
+def _frozen(table: Mapping[str, Value]) -> Mapping[str, Value]:
+    return MappingProxyType(dict(table))
+
+
+def _namespace(value: object) -> str:
+    if not isinstance(value, str) or not _NAMESPACE.fullmatch(value):
+        raise refused(value, "must be 1 to 32 letters, digits, _ or -")
+    return str(value)
+
+
+def _prefix(value: int) -> int:
+    if value > 128:
+        raise refused(value, "must be at most 128")
+    return value
+
+
+def _route(value: str) -> str:
+    if not value.strip():
+        raise refused(value, "must be a route such as GET /records/{record_id}")
+    return value
+
+
+def _key_function(value: object) -> KeyFunction:
+    if not callable(value):
+        raise refused(value, "must be a Python function; beside a file, from_file(path, key_functions={…})")
+    if inspect.iscoroutinefunction(value):
+        raise refused(value, "must be a plain function: keys are made before anything is awaited")
+    return value
+
+
+def _key_functions(table: Mapping[str, KeyFunction]) -> Mapping[str, KeyFunction]:
+    taken = [name for name in table if name in KEYS or name.startswith("header:")]
+    if taken:
+        reason = "is a key already; give the function another name"
+        raise refusal("JobConfig", [Fault((name,), name, not_allowed(name, reason)) for name in taken])
+    return _frozen(table)
+
+
+class JobConfig(BaseSettings):
+    """What protects each endpoint; see the module for where its fields come from.
+
+    `endpoints`: policies by endpoint name or glob. `default`: for endpoints and fields that none of them
+    names. `store`: where state lives. `trusted_proxies`: addresses and networks whose forwarded headers
+    count, "unix" for a peer without an address. `routes`: names for routes, `{"v2_get": "GET
+    /v2/records/{id}"}`. `key_functions`: more words for the `key` of a limit. `flood_guard`: a limit per
+    client address before all else. `namespace`: how all keys in the store begin. `limit_headers`: the fields
+    that tell callers their limits. `ipv6_prefix`: callers of one such network are one client.
+
+    Frozen, and equal only to itself. Raises ConfigError.
+    """
+
+    model_config = SettingsConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    endpoints: Annotated[Mapping[str, EndpointPolicy], AfterValidator(_frozen)] = Field(default_factory=dict)
+    default: EndpointPolicy | None = None
+    store: Annotated[str, PlainValidator(store_address)] = "memory://"
+    trusted_proxies: Annotated[Sequence[str], PlainValidator(proxies)] = ()
+    routes: Annotated[Mapping[str, Annotated[str, AfterValidator(_route)]], AfterValidator(_frozen)] = Field(
+        default_factory=dict
+    )
+    key_functions: Annotated[
+        Mapping[str, Annotated[KeyFunction, PlainValidator(_key_function)]], AfterValidator(_key_functions)
+    ] = Field(default_factory=dict)
+    flood_guard: FloodGuard | None = None
+    namespace: Annotated[str, PlainValidator(_namespace)] = "fc"
+    limit_headers: Literal["draft-11", "legacy", "both", "none"] = "draft-11"
+    ipv6_prefix: Annotated[Count, AfterValidator(_prefix)] = 64
+
+    _policies: Policies = PrivateAttr()
+
+    def __hash__(self) -> int:
+        """Only the same config hashes alike."""
+        return id(self)
+
+    def __eq__(self, other: object) -> bool:
+        """Only the same config is equal."""
+        return self is other
+
+    def __repr_args__(self) -> Iterable[tuple[str | None, object]]:
+        """Show the fields, the store without its password."""
+        for name, value in super().__repr_args__():
+            yield name, redacted(self.store) if name == "store" else value
+
+    @classmethod
+    def from_file(cls, path: str | os.PathLike[str], **python: object) -> Self:
+        """Read a config from a .toml, .yaml, .yml or .json file; `python` holds fields that win over it."""
+        given = {"endpoints": {}, **read(Path(path)), **_environment(cls.model_fields), **python}
+        return cls.model_validate(given)
+
+    def policy_for(self, name: str, protocol: EndpointProtocol = "any") -> ResolvedPolicy | None:
+        """Return what protects an endpoint, or None when no one names it and there is no default.
+
+        With `protocol="http"` the limits of globs and the default that only WebSockets can have are skipped.
+        Raises ConfigError when two equally specific globs set the same field.
+        """
+        return self._policies.of(name, protocol)
+
+    def check(self, endpoints: Sequence[EndpointLike], layers: Sequence[str]) -> list[str]:
+        """Return a line for each thing that does not fit an app's endpoints and the layers of its stack."""
+        return misfits(self._policies, endpoints, layers, flood_guard=self.flood_guard is not None)
+
+    def model_post_init(self, context: object, /) -> None:
+        """Make the policies ready to be looked up, once they agree with each other."""
+        if wrong := disagreements(self.endpoints, self.default, self.key_functions):
+            raise ConfigError(*wrong)
+        self._policies = Policies(self.endpoints, self.default)
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _say(cls, value: object, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        try:
+            return handler(value)
+        except ValidationError as error:
+            wrong = problems(restated(error, cls.model_fields, LATER, frozenset({"presets"})))
+        raise ConfigError(*wrong)  # outside, so that it does not carry the values along as its context
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Read what Python says, and from outside what it does not."""
+        path = None if init_settings() else os.environ.get("FORECOURT_CONFIG")
+        return init_settings, _Outside(settings_cls, Path(path) if path else None)
+
+
+class _Outside(PydanticBaseSettingsSource):
+    """The environment over a file; a field that Python gives is left alone, not merged."""
+
+    def __init__(self, settings_cls: type[BaseSettings], path: Path | None) -> None:
+        super().__init__(settings_cls)
+        self._path = path
+
+    def __call__(self) -> dict[str, object]:
+        file = read(self._path) if self._path else {}
+        given = {**file, **_environment(self.settings_cls.model_fields)}
+        return {name: value for name, value in given.items() if name not in self.current_state}
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[object, str, bool]:
+        """Return a field's value in the environment (None: not given), its name, and that it is parsed."""
+        return _environment({field_name: field}).get(field_name), field_name, False
+
+
+def _environment(fields: Mapping[str, FieldInfo]) -> dict[str, object]:
+    """Return the fields that the environment gives; an empty variable gives nothing."""
+    variables = {name: f"FORECOURT_{name.upper()}" for name in fields}
+    return {
+        name: _parsed(variable, os.environ[variable], fields[name])
+        for name, variable in variables.items()
+        if os.environ.get(variable)
+    }
+
+
+def _parsed(variable: str, text: str, field: FieldInfo) -> object:
+    if field.annotation in (str, int) or get_origin(field.annotation) is Literal:
+        return text
+    if field.annotation == Sequence[str] and not text.lstrip().startswith("["):
+        return [part.strip() for part in text.split(",")]
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise ConfigError(f"{variable} is not JSON: {error}") from None

@@ -1,0 +1,145 @@
+"""Which policy holds for an endpoint: per field its own name, else a glob, else the default, else off."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import translate
+from typing import Literal, NamedTuple
+
+from forecourt.errors import ConfigError
+from forecourt.policies.endpoint import EndpointPolicy
+from forecourt.policies.rate_limit import RateLimit
+from forecourt.policies.wording import spelt
+
+EndpointProtocol = Literal["http", "websocket", "any"]
+
+DOCS_ROUTES = frozenset({"openapi", "swagger_ui_html", "swagger_ui_redirect", "redoc_html"})
+"""FastAPI's own documentation routes: where no one names them they are seen and measured, nothing refused."""
+
+FIELDS = tuple(EndpointPolicy.model_fields)
+
+WEBSOCKET_COUNTS = frozenset({"connect", "message"})
+"""What a limit can count on WebSockets only."""
+
+_WILD = re.compile(r"\[[^\]]*\]|[*?]")
+
+
+class FieldSource(NamedTuple):
+    """What one field of an endpoint's policy is (None is off), and who said so.
+
+    `source` is `endpoint "x"`, `glob "admin:*"`, `default`, or `off` where no one said anything.
+    """
+
+    value: object | None
+    source: str
+
+
+@dataclass(frozen=True)
+class ResolvedPolicy:
+    """What protects one endpoint, field by field.
+
+    `skipped` says, a line each, what a glob or the default asks for and this endpoint cannot have.
+    """
+
+    endpoint: str
+    fields: Mapping[str, FieldSource]
+    skipped: tuple[str, ...] = ()
+
+    @property
+    def rate_limit(self) -> tuple[RateLimit, ...]:
+        """The limits, all of which must let a call pass; empty when off."""
+        return limits(self.fields["rate_limit"].value)
+
+
+class Glob(NamedTuple):
+    """A name with wildcards; the more literal characters it has, the more specific it is."""
+
+    text: str
+    pattern: re.Pattern[str]
+    literals: int
+
+
+class Policies:
+    """The endpoint policies of a config, ready to be looked up by an endpoint's name."""
+
+    def __init__(self, endpoints: Mapping[str, EndpointPolicy], default: EndpointPolicy | None) -> None:
+        self.endpoints = {name: policy for name, policy in endpoints.items() if not is_glob(name)}
+        self.globs = {_glob(name): policy for name, policy in endpoints.items() if is_glob(name)}
+        self.default = default
+
+    def name(self, endpoint: str) -> bool:
+        """Return whether anything in the config is about this endpoint: its name, a glob or the default."""
+        return endpoint in self.endpoints or bool(self._globs(endpoint)) or self.default is not None
+
+    def of(self, name: str, protocol: EndpointProtocol = "any") -> ResolvedPolicy | None:
+        """Return what holds for an endpoint, or None when no one names it and there is no default.
+
+        Raises ConfigError when two equally specific globs set the same field of it.
+        """
+        if not self.name(name) and name not in DOCS_ROUTES:
+            return None
+        fields = {field: self._source(field, name) for field in FIELDS}
+        skipped: tuple[str, ...] = ()
+        if protocol == "http":
+            fields["rate_limit"], skipped = _without_websocket_counts(fields["rate_limit"])
+        return ResolvedPolicy(name, fields, skipped)
+
+    def _globs(self, name: str) -> dict[Glob, EndpointPolicy]:
+        return {glob: policy for glob, policy in self.globs.items() if glob.pattern.fullmatch(name)}
+
+    def _source(self, field: str, name: str) -> FieldSource:
+        own = getattr(self.endpoints.get(name), field, None)
+        if own is not None:
+            return _source(own, f'endpoint "{name}"')
+        asked = {glob: getattr(policy, field) for glob, policy in self._globs(name).items()}
+        saying = {glob: said for glob, said in asked.items() if said is not None}
+        if saying:
+            glob = _most_specific(list(saying), name, field)
+            return _source(saying[glob], f'glob "{glob.text}"')
+        fallback = getattr(self.default, field, None)
+        return FieldSource(None, "off") if fallback is None else _source(fallback, "default")
+
+
+def is_glob(name: str) -> bool:
+    """Return whether a name in `endpoints` stands for several endpoints."""
+    return any(wild in name for wild in "*?[")
+
+
+def limits(value: object) -> tuple[RateLimit, ...]:
+    """Return the value of a field `rate_limit` as a tuple; empty when it is off or not given."""
+    if isinstance(value, RateLimit):
+        return (value,)
+    return value if isinstance(value, tuple) else ()
+
+
+def _glob(text: str) -> Glob:
+    return Glob(text, re.compile(translate(text)), len(_WILD.sub("", text)))
+
+
+def _source(said: object, who: str) -> FieldSource:
+    return FieldSource(None if said == "off" else said, who)
+
+
+def _most_specific(globs: Sequence[Glob], name: str, field: str) -> Glob:
+    first, *others = sorted(globs, key=lambda glob: -glob.literals)
+    if others and others[0].literals == first.literals:
+        rivals = " and ".join(spelt(("endpoints", glob.text)) for glob in (first, others[0]))
+        raise ConfigError(
+            f'{rivals} both set {field} of endpoint "{name}" and are equally specific:'
+            f" give {spelt(('endpoints', name, field))} itself, or make one of them longer"
+        )
+    return first
+
+
+def _without_websocket_counts(field: FieldSource) -> tuple[FieldSource, tuple[str, ...]]:
+    """Split the limits that a plain HTTP endpoint has from others into what it can have, and lines on the rest."""
+    asked = limits(field.value)
+    kept = tuple(limit for limit in asked if limit.count not in WEBSOCKET_COUNTS)
+    if field.source.startswith("endpoint") or len(kept) == len(asked):
+        return field, ()
+    skipped = tuple(
+        f'rate_limit of {field.source}: {limit.type} counts "{limit.count}", which is for WebSockets'
+        for limit in asked
+        if limit.count in WEBSOCKET_COUNTS
+    )
+    return FieldSource(kept or None, field.source), skipped

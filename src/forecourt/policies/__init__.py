@@ -1,0 +1,18 @@
+"""Every word an operator can write: frozen models, one file per policy."""
+
+from forecourt.policies.endpoint import EndpointPolicy
+from forecourt.policies.flood_guard import FloodGuard
+from forecourt.policies.rate_limit import RateLimit, local_operation
+from forecourt.policies.strategies import Debounce, FixedWindow, SlidingWindow, Throttle, TokenBucket
+
+__all__ = [
+    "Debounce",
+    "EndpointPolicy",
+    "FixedWindow",
+    "FloodGuard",
+    "RateLimit",
+    "SlidingWindow",
+    "Throttle",
+    "TokenBucket",
+    "local_operation",
+]

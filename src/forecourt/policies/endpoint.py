@@ -1,0 +1,38 @@
+"""All policies of one endpoint. Adding one is a model in a file of its own, and a line here."""
+
+from typing import ClassVar
+
+from forecourt.policies.rate_limit import RateLimits
+from forecourt.policies.wording import Words
+
+
+class EndpointPolicy(Words):
+    """What protects one endpoint.
+
+    A field that is not given is decided by a glob that matches the endpoint, else by the config's `default`;
+    `"off"` switches it off.
+    """
+
+    rate_limit: RateLimits = None
+
+    file_words: ClassVar[frozenset[str]] = frozenset({"preset"})
+    later: ClassVar[frozenset[str]] = frozenset(
+        {
+            "cache",
+            "circuit_breaker",
+            "concurrency",
+            "credits",
+            "encryption",
+            "idempotency",
+            "invalidates",
+            "logging",
+            "max_body",
+            "metrics",
+            "offload",
+            "priority",
+            "retry",
+            "security",
+            "timeout",
+            "tracing",
+        }
+    )

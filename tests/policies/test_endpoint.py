@@ -1,0 +1,43 @@
+"""All policies of one endpoint."""
+
+import pytest
+from pydantic import ValidationError
+
+from forecourt.policies import EndpointPolicy, FixedWindow
+
+
+def refusal(word: str) -> str:
+    """Return the sentence with which a word of an endpoint policy is refused."""
+    with pytest.raises(ValidationError) as caught:
+        EndpointPolicy.model_validate({word: 5})
+    (error,) = caught.value.errors()
+    return error["msg"]
+
+
+def test_unknown_words() -> None:
+    """A word near a field is answered with it; another with all fields; a preset with where it belongs."""
+    assert refusal("ratelimit") == 'unknown word; did you mean "rate_limit"?'
+    assert refusal("zzz") == "unknown word; known are rate_limit, preset"
+    assert refusal("preset") == "`preset` is a word of config files only"
+
+
+def test_words_of_later_versions() -> None:
+    """A field that the design names and nothing enforces yet is said to be absent; none is both."""
+    assert EndpointPolicy.later
+    assert not EndpointPolicy.later & set(EndpointPolicy.model_fields)
+    for word in EndpointPolicy.later:
+        assert refusal(word) == f"`{word}` is not in this version"
+
+
+def test_it_cannot_be_changed() -> None:
+    """An endpoint policy is frozen; equal ones are equal, and hash alike."""
+    policy = EndpointPolicy(rate_limit=[FixedWindow(limit=1, window=1)])
+    with pytest.raises(ValidationError):
+        setattr(policy, "rate_limit", None)  # noqa: B010 - the mistake under test
+    assert len({policy, EndpointPolicy(rate_limit=[FixedWindow(limit=1, window=1)])}) == 1
+
+
+def test_it_has_a_schema() -> None:
+    """Editors that complete config files can ask for a JSON schema that knows every strategy."""
+    strategies = EndpointPolicy.model_json_schema()["$defs"]
+    assert set(strategies) == {"Debounce", "FixedWindow", "SlidingWindow", "Throttle", "TokenBucket"}
