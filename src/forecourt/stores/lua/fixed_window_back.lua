@@ -1,0 +1,16 @@
+-- Twin of core/fixed_window.py: give_back. Arguments: limit, window, cost, ticket.
+-- write
+do
+  local state = call('GET', $K1)
+  if state then
+    local ends, count = parse('<dd', state)
+    if ends > now and ends == $A4 + 0 then
+      count = count - $A3
+      if count > 0 then
+        call('SET', $K1, pack('<dd', ends, count), 'PX', px(ends - now))
+      else
+        call('DEL', $K1)
+      end
+    end
+  end
+end

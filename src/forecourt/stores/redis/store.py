@@ -1,0 +1,103 @@
+"""The store on Redis or Valkey: one script per exchange, one trip.
+
+Each distinct sequence of operations is composed once into a script (`stores.scripts`); a call sends its hash, the
+keys and the arguments, and reads a flat list of values back. Time is the server's.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, cast
+
+from forecourt.core.operations import VERDICTS, Arg, Operation, Value
+from forecourt.core.plans import Plan, decision, settlement
+from forecourt.errors import StoreDown
+from forecourt.stores.contract import Answer, Question, Settlement
+from forecourt.stores.redis.client import Client, Reply, Script
+from forecourt.stores.scripts import arguments, compose_decision, compose_settlement
+from forecourt.types import Clock
+
+
+class _Trip(NamedTuple):
+    """A sequence of operations, ready to run; `shape` is each one's key suffixes and number of arguments."""
+
+    script: Script
+    shape: tuple[tuple[tuple[str, ...], int], ...]
+    plan: Plan
+
+
+class RedisStore:
+    """Decides on the server that `client` is connected to.
+
+    `clock` replaces the server's time and expiry, for tests only.
+    """
+
+    def __init__(self, client: Client, *, clock: Clock | None = None) -> None:
+        self._client = client
+        self._clock = clock
+        self._decisions: dict[tuple[str, ...], _Trip] = {}
+        self._settlements: dict[tuple[str, ...], _Trip] = {}
+
+    async def open(self) -> None:
+        """Start connecting; questions wait for the connection no longer than their deadline."""
+        await self._client.open()
+
+    async def close(self) -> None:
+        """Let what was written be answered, then disconnect."""
+        await self._client.close()
+
+    async def decide(self, questions: Sequence[Question]) -> list[Answer]:
+        """Answer each question in one trip; StoreDown or StoreOverloaded when none can be had."""
+        if not questions:
+            return []
+        kinds = tuple([question.kind for question in questions])
+        trip = self._decisions.get(kinds)
+        if trip is None:
+            plan = decision(kinds)
+            steps = [step for group in plan for step in group]
+            trip = self._decisions[kinds] = self._trip(compose_decision, steps, plan)
+        return _answers(trip.plan, len(questions), await self._run(trip, questions))
+
+    async def settle(self, settlements: Sequence[Settlement]) -> None:
+        """Tell the server in one trip; StoreDown or StoreOverloaded when it did not answer."""
+        if not settlements:
+            return
+        kinds = tuple([settlement.kind for settlement in settlements])
+        trip = self._settlements.get(kinds)
+        if trip is None:
+            trip = self._settlements[kinds] = self._trip(compose_settlement, settlement(kinds), ())
+        await self._run(trip, settlements)
+
+    def _trip(self, compose: Callable[..., str], steps: Sequence[Operation], plan: Plan) -> _Trip:
+        source = compose([step.kind for step in steps], given_time=self._clock is not None)
+        shape = tuple((step.suffixes, arguments(step.kind)) for step in steps)
+        return _Trip(Script(source), shape, plan)
+
+    async def _run(self, trip: _Trip, asked: Sequence[Question | Settlement]) -> Reply:
+        keys: list[str] = []
+        args: list[Arg] = []
+        for each, (suffixes, count) in zip(asked, trip.shape, strict=True):
+            if len(each.args) != count:
+                raise ValueError(f"{each.kind} takes {count} arguments, not {len(each.args)}")
+            keys += [each.key + suffix for suffix in suffixes]
+            args += each.args
+        if self._clock is not None:
+            args.append(self._clock.now())
+        return await self._client.run(trip.script, keys, args)
+
+
+def _answers(plan: Plan, count: int, reply: Reply) -> list[Answer]:
+    """Cut the flat reply into answers; operations that it does not reach did not run."""
+    if not isinstance(reply, list):
+        raise StoreDown(f"the store answered a decision with {type(reply).__name__}")
+    answers: list[Answer] = []
+    at = 0
+    for group in plan:
+        if at == len(reply):
+            break
+        decided = []
+        for step in group:
+            values = cast("list[Value]", reply[at + 1 : at + 1 + step.arity])
+            decided.append((VERDICTS[cast("int", reply[at])], tuple(values)))
+            at += 1 + step.arity
+        granted = all(verdict == "go" for verdict, _ in decided)
+        answers += [Answer(verdict, values, granted) for verdict, values in decided]
+    return answers + [Answer("go")] * (count - len(answers))

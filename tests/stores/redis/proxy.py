@@ -1,0 +1,76 @@
+"""A way to a server that a test can cut, or on which it can keep replies back."""
+
+import asyncio
+import ssl
+from contextlib import suppress
+from types import TracebackType
+from typing import Self
+
+from tests.servers import HOST, Valkey, free_port
+
+
+class Proxy:
+    """Passes bytes between clients and a server, on the event loop of the test; with `tls` it speaks TLS to clients.
+
+    `hold()` keeps replies back while commands still reach the server; `cut()` ends every connection with whatever is on
+    its way, and new ones are accepted.
+    """
+
+    def __init__(self, server: Valkey, tls: ssl.SSLContext | None = None) -> None:
+        self.port = free_port()
+        self.accepted = 0
+        self._server = server
+        self._tls = tls
+        self._flowing = asyncio.Event()
+        self._flowing.set()
+        self._listening: asyncio.Server | None = None
+        self._pumps: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
+
+    async def __aenter__(self) -> Self:
+        self._listening = await asyncio.start_server(self._accept, HOST, self.port, ssl=self._tls)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._listening is not None:
+            self._listening.close()
+        pumps = list(self._pumps)
+        self.cut()
+        await asyncio.gather(*pumps, return_exceptions=True)
+
+    @property
+    def url(self) -> str:
+        """The store's URL through the proxy."""
+        return f"{'rediss' if self._tls else 'redis'}://{HOST}:{self.port}"
+
+    def hold(self) -> None:
+        """Keep replies back."""
+        self._flowing.clear()
+
+    def release(self) -> None:
+        """Pass replies on, those kept back first."""
+        self._flowing.set()
+
+    def cut(self) -> None:
+        """End every connection."""
+        for pump, writer in self._pumps.items():
+            writer.transport.abort()
+            pump.cancel()
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.accepted += 1
+        replies, commands = await asyncio.open_unix_connection(str(self._server.socket))
+        for source, sink, held in ((reader, commands, False), (replies, writer, True)):
+            pump = asyncio.create_task(self._pass(source, sink, held=held))
+            self._pumps[pump] = sink
+            pump.add_done_callback(self._pumps.pop)
+
+    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, held: bool) -> None:
+        with suppress(ConnectionError):
+            while data := await reader.read(65536):
+                if held:
+                    await self._flowing.wait()
+                writer.write(data)
+                await writer.drain()
+        writer.transport.abort()
