@@ -1,0 +1,122 @@
+"""The command `forecourt`: what does this config do to that app, without starting a server.
+
+forecourt check module:app     exit 1 and one line for each thing that would stop it at startup
+forecourt show module:app      endpoint, path, policies, and where each came from
+"""
+
+import argparse
+import importlib
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from forecourt.config import ResolvedPolicy
+from forecourt.errors import ConfigError
+from forecourt.inspection import Inspection, inspect
+from forecourt.routing import Endpoint
+from forecourt.types import ASGIApp
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit code: 0 done, 1 problems found, 2 it could not run."""
+    given = _parser().parse_args(arguments)
+    run: Callable[[argparse.Namespace], int] = given.run
+    try:
+        return run(given)
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="forecourt", description="Say what protects each endpoint of an app.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for name, run, words in (
+        ("check", _check, "say what would stop the app at startup"),
+        ("show", _show, "print endpoint, path, policies, and where each came from"),
+    ):
+        command = commands.add_parser(name, help=words, description=words)
+        command.add_argument("app", metavar="module:app", help="as a server is told: package.module:variable")
+        command.set_defaults(run=run)
+        if name == "check":
+            command.add_argument("--strict", action="store_true", help="also say what is weak")
+    return parser
+
+
+def _check(given: argparse.Namespace) -> int:
+    inspection = inspect(_imported(given.app))
+    problems = [*inspection.problems, *(inspection.weaknesses if given.strict else ())]
+    for problem in problems:
+        print(problem)
+    if not problems:
+        print(f"{len(inspection.endpoints)} endpoints, no problems.")
+    for hint in inspection.hints:
+        print(f"hint: {hint}")
+    return 1 if problems else 0
+
+
+def _show(given: argparse.Namespace) -> int:
+    inspection = inspect(_imported(given.app))
+    rows = [("ENDPOINT", "METHODS", "PATH", "POLICY", "FROM"), *_rows(inspection)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    for hint in inspection.hints:
+        print(f"hint: {hint}")
+    return 0
+
+
+def _rows(inspection: Inspection) -> Iterable[tuple[str, str, str, str, str]]:
+    for endpoint, policy in inspection.endpoints:
+        first = (endpoint.name, _methods(endpoint), endpoint.path)
+        for said, source in _policies(policy):
+            yield (*first, said, source)
+            first = ("", "", "")
+
+
+def _methods(endpoint: Endpoint) -> str:
+    if endpoint.protocol == "websocket":
+        return "WEBSOCKET"
+    return ",".join(sorted(endpoint.methods)) if endpoint.methods else "any"
+
+
+def _policies(policy: ResolvedPolicy | None) -> list[tuple[str, str]]:
+    if policy is None:
+        return [("nothing: named by no one, and there is no default", "")]
+    said = [
+        (f"{field} = {_spelt(value)}", source.source)
+        for field, source in policy.fields.items()
+        if source.value is not None
+        for value in (source.value if isinstance(source.value, tuple) else (source.value,))
+    ]
+    return [*said, *((f"skipped: {why}", "") for why in policy.skipped)] or [("off", "")]
+
+
+def _spelt(value: object) -> str:
+    """Spell a policy as Python would write it, without what is at its default."""
+    fields = getattr(type(value), "model_fields", None)
+    if fields is None:
+        return repr(value)
+    given = {name: getattr(value, name) for name, field in fields.items() if getattr(value, name) != field.default}
+    return f"{type(value).__name__}({', '.join(f'{name}={said!r}' for name, said in given.items() if said != {})})"
+
+
+def _imported(target: str) -> ASGIApp:
+    """Import `module:app` as servers do, the working directory first."""
+    module, _, variable = target.partition(":")
+    if not module or not variable:
+        raise ConfigError(f"{target!r} names no app: say module:app, as in main:app")
+    sys.path.insert(0, str(Path.cwd()))
+    try:
+        app: object = importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        raise ConfigError(f"{target!r}: there is no module {error.name!r} to import") from error
+    for part in variable.split("."):
+        app = getattr(app, part, None)
+    if not callable(app):
+        raise ConfigError(f"{target!r}: module {module!r} has no app called {variable!r}")
+    return app
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,317 @@
+"""One request and its answer while they pass through the stack.
+
+The exchange knows the endpoint, the principal and what was decided so far, and it owns the two trips to the store:
+
+- The first layer that asks sends the questions of *every* layer of this endpoint's chain, in stack order, in one
+  call of `Store.decide`. Layers that ask later find their answers waiting. Whoever asks first gets the refusal,
+  whichever layer's it is.
+- Whatever was granted is settled once, when the last message of the response passes (before it, where a settlement
+  is durable), or when the exchange ends without one: by exception, by cancellation, by a client that left.
+
+Layers own keys and refusals, the store owns precedence, the exchange owns undoing.
+"""
+
+import asyncio
+import logging
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple, Protocol, runtime_checkable
+
+from forecourt.clients import Clients
+from forecourt.config import JobConfig
+from forecourt.errors import StoreError, StoreOverloaded
+from forecourt.principals import Keys, Principal
+from forecourt.responses import OVERLOADED, STORE_UNAVAILABLE, Header, Problem, Refusal, Renderer, render
+from forecourt.routing import Endpoint
+from forecourt.stores.contract import Answer, Question, Settlement, Store
+from forecourt.types import ASGIApp, Clock, Message, Receive, Scope, Send
+
+logger = logging.getLogger("forecourt")
+
+STATE = "forecourt"
+"""The exchange's name in `scope["state"]`, so `request.state.forecourt` in a handler."""
+
+_BODIES = frozenset(
+    {
+        "http.response.body",
+        "http.response.pathsend",
+        "http.response.zerocopysend",
+        "websocket.http.response.body",
+    }
+)
+"""Messages that end a response unless they say that more comes (pathsend never does)."""
+
+
+@runtime_checkable
+class Asks(Protocol):
+    """The store-backed half of a layer."""
+
+    @property
+    def settles(self) -> bool:
+        """Whether what is granted to this layer has anything to settle."""
+        ...
+
+    def questions(self, exchange: "Exchange") -> Sequence[Question] | ASGIApp:
+        """State this layer's questions, from headers, path and principal alone; or refuse before anything is asked."""
+        ...
+
+    def answered(self, exchange: "Exchange", answers: Sequence[Answer]) -> ASGIApp | None:
+        """Leave response fields; return the response where the answers refuse the call or replay an earlier one.
+
+        Not called for answers that did not run. All questions of one layer belong to one group.
+        """
+        ...
+
+    def settlements(self, exchange: "Exchange", answers: Sequence[Answer]) -> Iterable[Settlement]:
+        """Tell the store what became of what it granted; called exactly once for granted answers."""
+        ...
+
+
+class Runtime:
+    """What all exchanges of one config share in this process: its store, clock, keys and client addresses."""
+
+    def __init__(self, config: JobConfig, store: Store, clock: Clock, renderer: Renderer = render) -> None:
+        self.config = config
+        self.store = store
+        self.clock = clock
+        self.renderer = renderer
+        self.keys = Keys(config.namespace)
+        self.clients = Clients(config.trusted_proxies, ipv6_prefix=config.ipv6_prefix)
+        self.mismatches = 0
+        """How often another endpoint ran than the one resolved; anything but 0 is a fault."""
+        self._settling: set[asyncio.Task[None]] = set()
+        self._users = 0
+
+    async def start(self) -> None:
+        """Open the store for the first of the stacks that share it."""
+        self._users += 1
+        if self._users == 1:
+            await self.store.open()
+
+    async def stop(self) -> None:
+        """Settle what is under way and close the store after the last of them."""
+        self._users -= 1
+        if self._users == 0:
+            await self._drain()
+            await self.store.close()
+
+    def settle(self, settlements: Sequence[Settlement]) -> None:
+        """Tell the store in a task that no caller's cancellation reaches; a failure is logged, not raised."""
+        _ = self._start_settling(settlements)
+
+    async def settled(self, settlements: Sequence[Settlement]) -> None:
+        """Tell the store and return when it knows; cancelled, this returns early but the telling goes on."""
+        await asyncio.shield(self._start_settling(settlements))
+
+    def _start_settling(self, settlements: Sequence[Settlement]) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(self._settle(settlements))
+        self._settling.add(task)
+        task.add_done_callback(self._settling.discard)
+        return task
+
+    async def _drain(self) -> None:
+        loop = asyncio.get_running_loop()
+        while mine := {task for task in self._settling if task.get_loop() is loop}:
+            await asyncio.wait(mine)
+
+    async def _settle(self, settlements: Sequence[Settlement]) -> None:
+        try:
+            await self.store.settle(settlements)
+        except StoreError as error:
+            kinds = sorted({settlement.kind for settlement in settlements})
+            logger.warning("settlements lost (%s): %s; what was granted ends with its lease", ", ".join(kinds), error)
+
+
+class Chain(NamedTuple):
+    """The layers of one endpoint, compiled: the app they form, and those of them that ask the store, in order."""
+
+    app: ASGIApp
+    askers: tuple[Asks, ...] = ()
+
+
+class Exchange:
+    """This one request and its answer; layers leave response fields on `headers` and their notes on `notes`."""
+
+    __slots__ = (
+        "_answers",
+        "_askers",
+        "_client",
+        "_granted",
+        "_id",
+        "_outer_send",
+        "_refusal",
+        "_replays",
+        "_trailers",
+        "endpoint",
+        "headers",
+        "notes",
+        "params",
+        "principal",
+        "refused",
+        "runtime",
+        "scope",
+        "status",
+    )
+
+    def __init__(self, runtime: Runtime, scope: Scope) -> None:
+        self.runtime = runtime
+        self.scope = scope
+        self._id: str | None = None
+        self._client: str | None = None
+        self.endpoint: Endpoint | None = None
+        self.params: Mapping[str, object] = {}
+        self.principal: Principal | None = None
+        self.headers: list[Header] = []
+        self.notes: dict[object, object] = {}
+        self.status: int | None = None
+        self.refused: Problem | None = None
+        self._askers: tuple[Asks, ...] = ()
+        self._answers: dict[Asks, Sequence[Answer]] | None = None
+        self._refusal: ASGIApp | None = None
+        self._replays: dict[Asks, ASGIApp] = {}
+        self._granted: list[tuple[Asks, Sequence[Answer]]] = []
+        self._trailers = False
+
+    @property
+    def id(self) -> str:
+        """What this exchange's grants are known by in the store: 96 random bits."""
+        if self._id is None:
+            self._id = os.urandom(12).hex()
+        return self._id
+
+    @property
+    def client(self) -> str:
+        """The client's address, as limits count it."""
+        if self._client is None:
+            self._client = self.runtime.clients.key(self.scope)
+        return self._client
+
+    async def run(self, app: ASGIApp, receive: Receive, send: Send) -> None:
+        """Pass through `app`; whatever was granted is settled by the end, however it ends."""
+        self._outer_send = send
+        try:
+            await app(self.scope, receive, self._send)
+        finally:
+            if self._granted and (settlements := self._settlements()):
+                self.runtime.settle(settlements)
+
+    async def enter(self, chain: Chain, receive: Receive, send: Send) -> None:
+        """Pass through an endpoint's chain, whose layers ask together."""
+        self._askers = chain.askers
+        self._answers = None
+        self._replays = {}
+        await chain.app(self.scope, receive, send)
+
+    async def ask(self, layer: Asks) -> ASGIApp | None:
+        """Return the response to give instead of going on, or None; the first to ask asks for all.
+
+        A refusal goes to the first who asks, whichever layer's it is; a replay only to the layer that has it.
+        """
+        if self._answers is None:
+            self._answers = {}
+            self._refusal = await self._ask_all(self._answers)
+        return self._refusal or self._replays.get(layer)
+
+    def refuse(self, problem: Problem, retry_after: int | None = None) -> Refusal:
+        """Note the refusal and build its response in the app's own wording; `retry_after` in whole seconds."""
+        self.refused = problem
+        return Refusal(problem, retry_after, renderer=self.runtime.renderer)
+
+    def answers(self, layer: Asks) -> Sequence[Answer]:
+        """Return what the store answered this layer; empty when it was not asked."""
+        return (self._answers or {}).get(layer, ())
+
+    async def _ask_all(self, told: dict[Asks, Sequence[Answer]]) -> ASGIApp | None:
+        asked: list[tuple[Asks, Sequence[Question]]] = []
+        for layer in self._askers:
+            stated = layer.questions(self)
+            if callable(stated):
+                return stated
+            if stated:
+                asked.append((layer, stated))
+        if not asked:
+            return None
+        try:
+            answers = await self.runtime.store.decide([question for _, stated in asked for question in stated])
+        except StoreError as error:
+            return self._undecided(error)
+        return self._tell(asked, answers, told)
+
+    def _tell(
+        self,
+        asked: Sequence[tuple[Asks, Sequence[Question]]],
+        answers: Sequence[Answer],
+        told: dict[Asks, Sequence[Answer]],
+    ) -> ASGIApp | None:
+        """Give each layer its answers; keep replays for their layers, return the first refusal."""
+        refusal: ASGIApp | None = None
+        at = 0
+        for layer, stated in asked:
+            mine = told[layer] = answers[at : at + len(stated)]
+            at += len(stated)
+            if layer.settles and mine[0].granted:
+                self._granted.append((layer, mine))
+            response = layer.answered(self, mine) if mine[0].values or mine[0].degraded else None
+            if response and not any(answer.verdict == "refuse" for answer in mine):
+                self._replays[layer] = response
+            else:
+                refusal = refusal or response
+        return refusal
+
+    def _undecided(self, error: StoreError) -> Refusal:
+        problem = OVERLOADED if isinstance(error, StoreOverloaded) else STORE_UNAVAILABLE
+        return self.refuse(problem, retry_after=1)
+
+    async def _send(self, message: Message) -> None:
+        kind = message["type"]
+        if kind in ("http.response.start", "websocket.http.response.start"):
+            self.status = message["status"]
+            self._trailers = bool(message.get("trailers"))
+            message = self._with_fields(message)
+        elif kind == "websocket.accept":
+            self.status = 101
+            message = self._with_fields(message)
+        elif self._granted and self._is_last(message):
+            await self._send_last(message)
+            return
+        await self._outer_send(message)
+
+    async def _send_last(self, message: Message) -> None:
+        settlements = self._settlements()
+        if settlements and any(settlement.durable for settlement in settlements):
+            await self.runtime.settled(settlements)
+            settlements = []
+        try:
+            await self._outer_send(message)
+        finally:
+            if settlements:
+                self.runtime.settle(settlements)
+
+    def _is_last(self, message: Message) -> bool:
+        kind = message["type"]
+        if kind in _BODIES:
+            return not self._trailers and not message.get("more_body", False)
+        if kind == "http.response.trailers":
+            return not message.get("more_trailers", False)
+        return bool(kind == "websocket.close")
+
+    def _with_fields(self, message: Message) -> Message:
+        if not self.headers:
+            return message
+        theirs = list(message.get("headers") or ())
+        names = {bytes(name).lower() for name, _ in theirs}
+        return {**message, "headers": [*theirs, *(field for field in self.headers if field[0] not in names)]}
+
+    def _settlements(self) -> list[Settlement]:
+        granted, self._granted = self._granted, []
+        return [
+            told._replace(local=True) if answers[0].degraded else told
+            for layer, answers in granted
+            for told in layer.settlements(self, answers)
+        ]
+
+
+def exchange_of(scope: Scope) -> Exchange:
+    """Return the exchange that this scope belongs to; KeyError outside a stack."""
+    exchange: Exchange = scope["state"][STATE]
+    return exchange

@@ -1,0 +1,59 @@
+"""What a config does to an app, looked at without starting it: endpoints, their policies, and what is wrong."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from forecourt.config import ResolvedPolicy
+from forecourt.errors import ConfigError
+from forecourt.routing import Endpoint, RouteTable
+from forecourt.stack import PolicyMiddleware
+from forecourt.types import ASGIApp, Scope
+
+
+class Inspection(NamedTuple):
+    """Endpoints with their policies (None: named by no one), problems that stop the start, weaknesses, hints."""
+
+    endpoints: Sequence[tuple[Endpoint, ResolvedPolicy | None]]
+    problems: Sequence[str]
+    weaknesses: Sequence[str]
+    hints: Sequence[str]
+
+
+def inspect(app: ASGIApp) -> Inspection:
+    """Look at an app that has a PolicyMiddleware; ConfigError when it has none."""
+    outermost = _built(app)
+    found = [layer for layer in _inward(outermost) if isinstance(layer, PolicyMiddleware)]
+    if not found:
+        raise ConfigError("the app has no PolicyMiddleware: app.add_middleware(PolicyMiddleware, config=config)")
+    config = found[0].config
+    mine = [stack for stack in found if stack.config is config]
+    scope: Scope = {"type": "lifespan", "app": app}
+    table = RouteTable.compile(mine[-1].app, config.routes, scope)
+    layers = tuple(layer for stack in mine for layer in stack.layers)
+    return Inspection(
+        [(endpoint, config.policy_for(endpoint.name, endpoint.protocol)) for endpoint in table.endpoints],
+        config.check(table.endpoints, layers),
+        [] if config.flood_guard else ["flood_guard is off: unknown paths and bad credentials are counted by no one"],
+        _hints(outermost),
+    )
+
+
+def _built(app: ASGIApp) -> object:
+    """Return the outermost middleware: Starlette builds its stack only when the first message comes."""
+    build = getattr(app, "build_middleware_stack", None)
+    return build() if build else app
+
+
+def _inward(app: object) -> Sequence[object]:
+    layers: list[object] = []
+    while app is not None:
+        layers.append(app)
+        app = getattr(app, "app", None)
+    return layers
+
+
+def _hints(outermost: object) -> list[str]:
+    names = [type(layer).__name__ for layer in _inward(outermost)]
+    if "CORSMiddleware" in names and names.index("CORSMiddleware") > names.index("PolicyMiddleware"):
+        return ["CORSMiddleware stands inside PolicyMiddleware, so browsers cannot read refusals: add it last"]
+    return []

@@ -1,0 +1,64 @@
+"""Errors: one log line and one problem+json for what nobody handled.
+
+Outermost of the stack. An exception from below is logged once, with its traceback; if nothing was sent yet and the app
+has no handler or debug page of its own for it, the caller gets a 500 problem without any detail; then it is raised
+again, as Starlette does, so that servers and test clients see it (a filter keeps the server's log from repeating ours).
+A 5xx that the handler answered by itself is logged as an error too.
+Turned on by being in the stack; it has no policy field and asks no store.
+"""
+
+import logging
+
+from forecourt.exchange import Exchange, exchange_of
+from forecourt.responses import INTERNAL_ERROR
+from forecourt.types import ASGIApp, Receive, Scope, Send
+
+logger = logging.getLogger("forecourt")
+
+_SERVER_LOGGERS = ("uvicorn.error", "hypercorn.error", "_granian")
+_LOGGED = "__forecourt_logged__"
+
+
+class ErrorsLayer:
+    """Logs what nobody handled and answers where nobody does."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+        for name in _SERVER_LOGGERS:
+            logging.getLogger(name).addFilter(_not_logged_yet)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass on; log and answer what comes back as an exception, then raise it again."""
+        exchange = exchange_of(scope)
+        try:
+            await self.app(scope, receive, send)
+        except Exception as error:
+            _log_once(error, exchange)
+            if exchange.status is None and not _app_answers(scope):
+                await exchange.refuse(INTERNAL_ERROR)(scope, receive, send)
+            raise
+        if exchange.status is not None and exchange.status >= 500 and exchange.refused is None:
+            logger.error("%s answered %d", _named(exchange), exchange.status)
+
+
+def _log_once(error: Exception, exchange: Exchange) -> None:
+    if not getattr(error, _LOGGED, False):
+        setattr(error, _LOGGED, True)
+        logger.error("%s failed: %s", _named(exchange), type(error).__name__, exc_info=error)
+
+
+def _named(exchange: Exchange) -> str:
+    """Name the endpoint, never the path: paths may hold what logs must not."""
+    return f"endpoint {exchange.endpoint.name!r}" if exchange.endpoint else "an unknown endpoint"
+
+
+def _app_answers(scope: Scope) -> bool:
+    """Whether Starlette's outermost middleware, outside of us, will answer this exception in the app's own way."""
+    app = scope.get("app")
+    handlers = getattr(app, "exception_handlers", None) or {}
+    return bool(getattr(app, "debug", False)) or 500 in handlers or Exception in handlers
+
+
+def _not_logged_yet(record: logging.LogRecord) -> bool:
+    error = record.exc_info[1] if record.exc_info else None
+    return not getattr(error, _LOGGED, False)

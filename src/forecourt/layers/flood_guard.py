@@ -1,0 +1,50 @@
+"""Flood guard: counts every request per client address, before anything costs.
+
+`JobConfig(flood_guard=FloodGuard(limit=…, window=…))` turns it on for all endpoints; it is off by default. It stands
+before auth and decides in this process without a trip, so that unknown paths, wrong methods and CORS preflights are
+counted too and are no way around a limit. Refuses with 429 and Retry-After (503 when its table of addresses is full).
+It asks no store, so a dead store changes nothing.
+"""
+
+from forecourt.errors import StoreOverloaded
+from forecourt.exchange import Runtime, exchange_of
+from forecourt.policies.flood_guard import FloodGuard
+from forecourt.responses import OVERLOADED, limit_exceeded
+from forecourt.stores.contract import Question
+from forecourt.stores.memory import MemoryStore
+from forecourt.types import SECOND, ASGIApp, Receive, Scope, Send
+
+_MAX_ADDRESSES = 200_000
+
+
+class FloodGuardCounter:
+    """The counts of one process; shared by the chains of all its endpoints."""
+
+    def __init__(self, policy: FloodGuard, runtime: Runtime) -> None:
+        self._counts = MemoryStore(runtime.clock, max_keys=_MAX_ADDRESSES)
+        self._args = policy.args()
+
+    async def wait(self, client: str) -> int:
+        """Count one request; return 0, or the µs until this address may call again."""
+        (answer,) = await self._counts.decide([Question("fixed_window", client, self._args)])
+        return 0 if answer.verdict == "go" else int(answer.values[1])
+
+
+class FloodGuardLayer:
+    """Refuses a client address that calls too often."""
+
+    def __init__(self, app: ASGIApp, *, counter: FloodGuardCounter) -> None:
+        self.app = app
+        self._counter = counter
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Count; refuse or pass on."""
+        exchange = exchange_of(scope)
+        try:
+            wait = await self._counter.wait(exchange.client)
+        except StoreOverloaded:
+            return await exchange.refuse(OVERLOADED, 1)(scope, receive, send)
+        if wait:
+            refusal = exchange.refuse(limit_exceeded(["flood_guard"]), -(-wait // SECOND))
+            return await refusal(scope, receive, send)
+        await self.app(scope, receive, send)

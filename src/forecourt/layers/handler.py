@@ -1,0 +1,52 @@
+"""Handler: innermost, the check that the endpoint which ran is the one whose policies were enforced.
+
+The endpoint layer resolves before the router does. Should the two ever disagree, the caller would have passed under the
+wrong policies: the answer is then 500, logged and counted, and nothing of the handler's answer leaves. Where the router
+names no endpoint (other frameworks, opaque mounts) there is nothing to compare.
+Part of every chain that has a layer; it has no policy field and asks no store.
+"""
+
+import logging
+from collections.abc import Callable
+
+from forecourt.exchange import exchange_of
+from forecourt.responses import INTERNAL_ERROR
+from forecourt.routing import Endpoint
+from forecourt.types import ASGIApp, Message, Receive, Scope, Send
+
+logger = logging.getLogger("forecourt")
+
+_BEGINNINGS = frozenset({"http.response.start", "websocket.accept", "websocket.http.response.start"})
+
+
+class HandlerLayer:
+    """Calls the app and compares; `ran` is the route table's check."""
+
+    def __init__(self, app: ASGIApp, *, endpoint: Endpoint, ran: Callable[[Endpoint, Scope], bool]) -> None:
+        self.app = app
+        self._endpoint = endpoint
+        self._ran = ran
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Call on; at the response's beginning the router has named what runs."""
+        mismatched = False
+
+        async def checked_send(message: Message) -> None:
+            nonlocal mismatched
+            if message["type"] in _BEGINNINGS and not self._ran(self._endpoint, scope):
+                mismatched = True
+                await self._answer_mismatch(scope, receive, send)
+            if not mismatched:
+                await send(message)
+
+        await self.app(scope, receive, checked_send)
+
+    async def _answer_mismatch(self, scope: Scope, receive: Receive, send: Send) -> None:
+        exchange = exchange_of(scope)
+        exchange.runtime.mismatches += 1
+        logger.error(
+            "endpoint %r was resolved but another one ran: its answer is withheld. "
+            "Does a middleware below forecourt rewrite the path, or does a route override `matches`?",
+            self._endpoint.name,
+        )
+        await exchange.refuse(INTERNAL_ERROR)(scope, receive, send)

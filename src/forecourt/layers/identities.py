@@ -1,0 +1,54 @@
+"""By whom a limit counts: turns a policy's `key` into a function of the exchange.
+
+An identity is a pair of (kind, value), such as ("client", "192.0.2.7"). Nobody falls into a bucket shared with
+strangers: where a principal, tenant, header or key function gives nothing, the client address counts.
+"""
+
+from collections.abc import Callable, Mapping
+
+from forecourt.exchange import Exchange
+from forecourt.routing import Endpoint
+
+Identity = tuple[str, ...]
+KeyFunction = Callable[[Exchange], str | None]
+
+
+def identity_of(key: str, endpoint: Endpoint, functions: Mapping[str, KeyFunction]) -> Callable[[Exchange], Identity]:
+    """Return what counts for this `key`: principal, client, tenant, endpoint, header:X, or a named key function."""
+    if key == "endpoint":
+        return lambda _: ("endpoint", endpoint.name)
+    if key.startswith("header:"):
+        return _header(key.removeprefix("header:").lower().encode("latin-1"))
+    if key in functions:
+        return _named(key, functions[key])
+    return {"principal": _principal, "client": _client, "tenant": _tenant}[key]
+
+
+def _client(exchange: Exchange) -> Identity:
+    return ("client", exchange.client)
+
+
+def _principal(exchange: Exchange) -> Identity:
+    principal = exchange.principal
+    return ("principal", principal.issuer, principal.subject) if principal else _client(exchange)
+
+
+def _tenant(exchange: Exchange) -> Identity:
+    principal = exchange.principal
+    return ("tenant", principal.tenant) if principal and principal.tenant else _principal(exchange)
+
+
+def _header(name: bytes) -> Callable[[Exchange], Identity]:
+    def header(exchange: Exchange) -> Identity:
+        values = [value for field, value in exchange.scope["headers"] if field == name]
+        return ("header", name.decode(), b",".join(values).decode("latin-1")) if values else _client(exchange)
+
+    return header
+
+
+def _named(key: str, function: KeyFunction) -> Callable[[Exchange], Identity]:
+    def named(exchange: Exchange) -> Identity:
+        value = function(exchange)
+        return ("function", key, value) if value else _client(exchange)
+
+    return named

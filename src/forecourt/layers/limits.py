@@ -1,0 +1,128 @@
+"""The limits of one endpoint, compiled: all that a policy says, computed once, so that a request only adds its key.
+
+A limit with `batch=k` (one key for all callers, `key="endpoint"`) takes k calls from the store at a time and gives them
+out in this process. Up to k calls a process may outlive the window they were taken in, and a window's last k-1 may go
+unused: the error is at most k for each process.
+"""
+
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from typing import NamedTuple
+
+from forecourt.exchange import Exchange, Runtime
+from forecourt.layers.identities import identity_of
+from forecourt.limit_fields import Quota, Standing
+from forecourt.policies.rate_limit import RateLimit, local_operation
+from forecourt.routing import Endpoint
+from forecourt.stores.contract import Answer, Question, Settlement
+from forecourt.types import SECOND
+
+_PROMISES: dict[str, Callable[[Sequence[int]], tuple[int, Fraction]]] = {
+    "token_bucket": lambda args: (args[0], Fraction(args[0] * args[1], args[2])),
+    "fixed_window": lambda args: (args[0], Fraction(args[1])),
+    "sliding_window": lambda args: (args[0], Fraction(args[1])),
+    "sliding_log": lambda args: (args[0], Fraction(args[1])),
+    "throttle": lambda args: (1, Fraction(args[0], args[1])),
+    "debounce": lambda args: (1, Fraction(args[0])),
+    "debounce_trailing": lambda args: (1, Fraction(args[0])),
+}
+"""Operation → (units, per how many µs), from its arguments: what the RateLimit-Policy field says of it."""
+
+
+class Tier(NamedTuple):
+    """One limit for the callers of a tier: its operation's arguments, those for this process alone, its promise."""
+
+    args: tuple[int, ...]
+    local_args: tuple[int, ...]
+    cost: int
+    quota: Quota
+
+
+class Limit:
+    """One limit of one endpoint."""
+
+    def __init__(self, policy: RateLimit, name: str, bucket: str, endpoint: Endpoint, runtime: Runtime) -> None:
+        self.count = policy.count
+        self.kind, _ = policy.operation(None)
+        self.shown = not policy.shadow and not self.kind.startswith("debounce")
+        self._name = name
+        self._bucket = bucket
+        self._on_error = policy.on_store_error
+        self._keys = runtime.keys
+        self._identity = identity_of(policy.key, endpoint, runtime.config.key_functions)
+        self._batch = policy.batch
+        self._in_hand = 0
+        self._default = self._tier(policy, None)
+        self._tiers = {tier: self._tier(policy, tier) for tier in policy.tiers}
+
+    def question(self, exchange: Exchange) -> Question:
+        """Ask for this exchange's cost, under its caller's key and tier."""
+        tier = self._standing_tier(exchange)
+        args: tuple[int | str, ...] = tier.args
+        if self.kind == "debounce_trailing":
+            args = (*args, exchange.id)
+        key = self._keys.key(self.kind, self._bucket, *self._identity(exchange))
+        return Question(self.kind, key, args, self._on_error, tier.local_args)
+
+    def in_hand(self) -> bool:
+        """Take a call that this process took from the store beforehand (`batch`); False when it has none."""
+        if not self._in_hand:
+            return False
+        self._in_hand -= 1
+        return True
+
+    def granted(self) -> None:
+        """Keep what a granted batch holds beyond the call that asked."""
+        self._in_hand += self._batch - 1
+
+    def put_back(self) -> None:
+        """Keep a call that was in hand and then not made."""
+        self._in_hand += 1
+
+    def quota(self, exchange: Exchange) -> Quota:
+        """Return what this limit promises its caller."""
+        return self._standing_tier(exchange).quota
+
+    def standing(self, exchange: Exchange, answer: Answer) -> Standing:
+        """Return where its caller stands; what another limit's refusal left untaken is still there."""
+        tier = self._standing_tier(exchange)
+        remaining, retry, reset = (int(value) for value in answer.values[:3])
+        if not answer.granted and not retry:
+            remaining = min(tier.quota.limit, remaining + tier.cost)
+        return Standing(tier.quota, remaining, reset)
+
+    def delay(self, answer: Answer) -> int:
+        """Return how many µs a throttled call waits for its slot."""
+        return int(answer.values[5]) if answer.values else 0
+
+    def give_back(self, question: Question, answer: Answer) -> Settlement:
+        """Return what was taken, where that is still of use to the caller."""
+        tickets = answer.values[3:5] if self.kind == "throttle" else answer.values[3:4]
+        return Settlement(f"{self.kind}_back", question.key, (*question.args[:-1], *tickets))
+
+    def _standing_tier(self, exchange: Exchange) -> Tier:
+        principal = exchange.principal
+        if principal is None or principal.tier is None:
+            return self._default
+        return self._tiers.get(principal.tier, self._default)
+
+    def _tier(self, policy: RateLimit, tier: str | None) -> Tier:
+        if policy.batch > 1:
+            policy = policy.model_copy(update={"cost": policy.cost * policy.batch})
+        kind, args = policy.operation(tier)
+        units, microseconds = _PROMISES[kind](args)
+        window = -(-microseconds // SECOND) if microseconds >= SECOND else 0
+        return Tier(args, local_operation(policy, tier)[1], policy.cost, Quota(self._name, units, window))
+
+
+def compiled(policies: Sequence[RateLimit], endpoint: Endpoint, runtime: Runtime) -> list[Limit]:
+    """Compile an endpoint's limits; those without a name are called after their strategy, and numbered if it recurs."""
+    limits: list[Limit] = []
+    named: dict[str, int] = {}
+    for policy in policies:
+        name = policy.name or policy.operation(None)[0]
+        named[name] = named.get(name, 0) + 1
+        shown = f"{name}-{named[name]}" if named[name] > 1 else name
+        bucket = f"name:{policy.name}" if policy.name else f"endpoint:{endpoint.name}:{shown}"
+        limits.append(Limit(policy, shown, bucket, endpoint, runtime))
+    return limits

@@ -1,0 +1,74 @@
+"""The response fields that tell callers their limits: RateLimit-Policy, RateLimit, or the older X-RateLimit-*.
+
+`draft-11` writes the syntax of draft-ietf-httpapi-ratelimit-headers-11: lists of quoted policy names (RFC 9651 strings)
+with `q` quota, `w` window seconds; `r` remaining, `t` seconds until more. The draft may still rename its parameters, so
+the writer is chosen by name and nothing else knows the syntax. `legacy` writes one limit, the one nearest its end, as
+X-RateLimit-Limit, -Remaining and -Reset (seconds from now).
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Literal, NamedTuple
+
+from forecourt.responses import Header
+from forecourt.types import SECOND
+
+LimitHeaders = Literal["draft-11", "legacy", "both", "none"]
+
+
+class Quota(NamedTuple):
+    """What a limit promises: `limit` units per `window` whole seconds (0: shorter than the syntax can say)."""
+
+    name: str
+    limit: int
+    window: int
+
+
+class Standing(NamedTuple):
+    """Where a caller stands: its quota, what remains, and µs until there is more (0: all of it is there)."""
+
+    quota: Quota
+    remaining: int
+    reset: int
+
+
+Writer = Callable[[Sequence[Standing]], list[Header]]
+
+
+def draft_11(standings: Sequence[Standing]) -> list[Header]:
+    """Write RateLimit-Policy and RateLimit, every limit in each."""
+    if not standings:
+        return []
+    policies = ", ".join(
+        f'"{quota.name}";q={quota.limit};w={quota.window}' if quota.window else f'"{quota.name}";q={quota.limit}'
+        for quota, _, _ in standings
+    )
+    limits = ", ".join(
+        f'"{quota.name}";r={remaining};t={-(-reset // SECOND)}' if reset else f'"{quota.name}";r={remaining}'
+        for quota, remaining, reset in standings
+    )
+    return [(b"ratelimit-policy", policies.encode("latin-1")), (b"ratelimit", limits.encode("latin-1"))]
+
+
+def legacy(standings: Sequence[Standing]) -> list[Header]:
+    """Write the X-RateLimit fields of the limit with the least left."""
+    if not standings:
+        return []
+    quota, remaining, reset = min(standings, key=lambda standing: standing.remaining)
+    return [
+        (b"x-ratelimit-limit", b"%d" % quota.limit),
+        (b"x-ratelimit-remaining", b"%d" % remaining),
+        (b"x-ratelimit-reset", b"%d" % -(-reset // SECOND)),
+    ]
+
+
+def both(standings: Sequence[Standing]) -> list[Header]:
+    """Write the draft's fields and the older ones."""
+    return draft_11(standings) + legacy(standings)
+
+
+def none(_standings: Sequence[Standing]) -> list[Header]:
+    """Write nothing."""
+    return []
+
+
+WRITERS: dict[LimitHeaders, Writer] = {"draft-11": draft_11, "legacy": legacy, "both": both, "none": none}

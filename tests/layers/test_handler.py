@@ -1,0 +1,41 @@
+"""The endpoint that ran is the one whose policies were enforced."""
+
+import pytest
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from forecourt import (
+    JobConfig,
+    PolicyMiddleware,
+)
+from forecourt.types import ASGIApp, Receive, Scope, Send
+from tests.asgi import get
+from tests.services import TWO_A_MINUTE, text
+
+
+async def test_the_endpoint_that_ran_is_checked(caplog: pytest.LogCaptureFixture) -> None:
+    """A middleware below that rewrites the path would run another endpoint: its answer is withheld, with 500."""
+
+    class Rewriting:
+        def __init__(self, app: ASGIApp) -> None:
+            self.app = app
+
+        async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+            scope["path"] = scope["raw_path"] = "/admin"
+            await self.app(scope, receive, send)
+
+    async def admin(_: Request) -> Response:
+        return PlainTextResponse("done")
+
+    config = JobConfig(default=TWO_A_MINUTE)
+    app = Starlette(
+        routes=[Route("/", text, name="open"), Route("/admin", admin, name="admin")],
+        middleware=[Middleware(PolicyMiddleware, config=config), Middleware(Rewriting)],
+    )
+    answer = await get(app, "/")
+    assert (answer.status, b"done" in answer.body) == (500, False)
+    (record,) = caplog.records
+    assert "'open' was resolved but another one ran" in record.getMessage()

@@ -1,0 +1,164 @@
+"""The docs hold: their Python compiles or runs, their policy files load, their links lead somewhere."""
+
+import ast
+import re
+import subprocess
+import sys
+import textwrap
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from forecourt.config import JobConfig
+from forecourt.errors import ConfigError
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")]
+PAGES += sorted((ROOT / "docs").rglob("*.md"))
+
+FENCED = re.compile(r"^(?P<indent> *)```(?P<language>\w*)[^\n]*\n(?P<text>.*?)^ *```$", re.MULTILINE | re.DOTALL)
+LINK = re.compile(
+    r"\]\((?P<inline>[^)\s]+)[^)]*\)|^\[[^\]]+\]: (?P<named>\S+)|(?:href|src)=\"(?P<html>[^\"]+)\"",
+    re.MULTILINE,
+)
+OF_A_POLICY_FILE = {"default", "endpoints", "store", "routes", "flood_guard", "trusted_proxies"}
+
+
+class Block(NamedTuple):
+    """One fenced block: the page, the line of its fence, its language and its text."""
+
+    page: Path
+    line: int
+    language: str
+    text: str
+
+
+def blocks(page: Path, text: str) -> Iterator[Block]:
+    """Yield the fenced blocks of a page, each without the indent of its fence."""
+    for found in FENCED.finditer(text):
+        line = text.count("\n", 0, found.start()) + 1
+        yield Block(page, line, found["language"], textwrap.dedent(found["text"]))
+
+
+def fenced(language: str) -> list[object]:
+    """Return the blocks of all pages in this language, each with its page and line as its name."""
+    every = (block for page in PAGES for block in blocks(page, page.read_text("utf-8")))
+    chosen = [block for block in every if block.language == language]
+    return [pytest.param(block, id=f"{block.page.relative_to(ROOT)}:{block.line}") for block in chosen]
+
+
+def compiled(block: Block) -> None:
+    """Compile a Python block; `await` may stand at its top."""
+    compile("\n" * block.line + block.text, str(block.page), "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, True)
+
+
+def run(block: Block, folder: Path) -> None:
+    """Run a block that begins with `# runs`, in a fresh interpreter, with warnings as errors."""
+    if block.text.startswith("# runs"):
+        command = [sys.executable, "-W", "error", "-c", block.text]
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 0, f"{block.page}:{block.line}\n{done.stderr}"
+
+
+def loaded(block: Block, folder: Path) -> None:
+    """Parse a TOML block, and where it has a policy file's tables, load it as one."""
+    if OF_A_POLICY_FILE & tomllib.loads(block.text).keys():
+        path = folder / "policies.toml"
+        path.write_text(block.text, "utf-8")
+        JobConfig.from_file(path)
+
+
+def lost(page: Path, text: str) -> list[str]:
+    """Return the links of a page that lead nowhere; those to other sites are not followed."""
+    links = [match[match.lastgroup or 0] for match in LINK.finditer(FENCED.sub("", text))]
+    return [link for link in links if "://" not in link and not link.startswith("mailto:") and not leads(page, link)]
+
+
+def leads(page: Path, link: str) -> bool:
+    """Return whether a link finds its file, and its heading where it names one."""
+    path, _, anchor = link.partition("#")
+    target = page.parent / path if path else page
+    return target.exists() and (not anchor or anchor in anchors(target.read_text("utf-8")))
+
+
+def anchors(text: str) -> set[str]:
+    """Return the anchors of a page's headings, spelt as code hosts spell them."""
+    headings = re.findall(r"^#+ +(.+?) *$", FENCED.sub("", text), re.MULTILINE)
+    kept = (re.sub(r"[^\w\- ]", "", re.sub(r"\]\([^)]*\)", "", heading)) for heading in headings)
+    return {each.lower().replace(" ", "-") for each in kept}
+
+
+@pytest.mark.parametrize("block", fenced("python"))
+def test_python_in_the_docs_compiles(block: Block) -> None:
+    """Every Python block is Python."""
+    compiled(block)
+
+
+@pytest.mark.parametrize("block", fenced("python"))
+def test_python_in_the_docs_runs(block: Block, tmp_path: Path) -> None:
+    """Every Python block that says so runs by itself."""
+    run(block, tmp_path)
+
+
+@pytest.mark.parametrize("block", fenced("toml"))
+def test_policy_files_in_the_docs_load(block: Block, tmp_path: Path) -> None:
+    """Every TOML block parses, and every policy file among them is one."""
+    loaded(block, tmp_path)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_in_the_docs_lead_somewhere(page: Path) -> None:
+    """Every link to a file or heading of the project finds it."""
+    assert lost(page, page.read_text("utf-8")) == []
+
+
+def block(text: str, language: str = "python") -> Block:
+    """Return a block as the checks above get it."""
+    return Block(ROOT / "README.md", 1, language, text)
+
+
+def test_blocks_are_found_where_they_stand() -> None:
+    """A block has the line of its fence, its language, and loses the indent of a list around it."""
+    page = "1. So:\n\n   ```python title=a\n   a = 1\n   if a:\n       b = 2\n   ```\n\n```\nplain\n```\n"
+    found = [(each.line, each.language, each.text) for each in blocks(ROOT / "README.md", page)]
+    assert found == [(3, "python", "a = 1\nif a:\n    b = 2\n"), (9, "", "plain\n")]
+
+
+def test_what_is_not_python_is_refused() -> None:
+    """A Python block that no interpreter could read fails, with its page's line."""
+    compiled(block("await anything()\n"))
+    with pytest.raises(SyntaxError) as refused:
+        compiled(block("a = 1\nb =\n"))
+    assert refused.value.lineno == 3
+
+
+def test_what_runs_must_run(tmp_path: Path) -> None:
+    """A block that says it runs fails with its traceback; others are not run."""
+    run(block("# runs\nprint(1)\n"), tmp_path)
+    run(block("1 / 0\n"), tmp_path)
+    with pytest.raises(AssertionError, match="ZeroDivisionError"):
+        run(block("# runs\n1 / 0\n"), tmp_path)
+
+
+def test_what_is_not_a_policy_file_is_refused(tmp_path: Path) -> None:
+    """TOML that does not parse fails, and a policy file with a word that no policy has; other TOML passes."""
+    loaded(block("[project]\nname = 'shop'\n", "toml"), tmp_path)
+    loaded(block("[endpoints.get_record]\n", "toml"), tmp_path)
+    with pytest.raises(tomllib.TOMLDecodeError):
+        loaded(block("a = \n", "toml"), tmp_path)
+    with pytest.raises(ConfigError, match="rate_limits"):
+        loaded(block("[endpoints.get_record]\nrate_limits = 3\n", "toml"), tmp_path)
+
+
+def test_lost_links_are_named(tmp_path: Path) -> None:
+    """A link is lost when its file is missing or has no such heading; other sites and code are left alone."""
+    (tmp_path / "b.md").write_text("# One `two`, [three](b.md)\n", "utf-8")
+    right = "[b](b.md) [b](b.md#one-two-three) [a](#a-b) ![c](b.md 'c') [d](https://a.org) [e](mailto:a@b)"
+    wrong = '[x](c.md) [x](b.md#one) [x](#c)\n<img src="c.png">\n\n[name]: d.md\n```\n[x](code.md)\n```\n'
+    page = tmp_path / "a.md"
+    text = f"# A b\n{right}\n{wrong}"
+    page.write_text(text, "utf-8")
+    assert lost(page, text) == ["c.md", "b.md#one", "#c", "c.png", "d.md"]
