@@ -1,0 +1,1 @@
+"""Runnable services, each with its policies in one file beside it."""
