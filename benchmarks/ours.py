@@ -1,0 +1,39 @@
+"""Our own side: an app with the stack in front, as the README shows it."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from forecourt import EndpointPolicy, JobConfig, PolicyMiddleware, TokenBucket
+
+from benchmarks.apps import fastapi
+from benchmarks.calls import ASGIApp
+
+MEMORY = "memory://"
+NEVER_FULL = 1_000_000
+
+
+def config(limits: Sequence[Any] | Any = None, store: str | None = None, **fields: Any) -> JobConfig:
+    """Return a config with these limits for every endpoint; without a store, in memory."""
+    return JobConfig(default=EndpointPolicy(rate_limit=limits), store=store or MEMORY, **fields)
+
+
+def admitting(number: int = 1) -> list[TokenBucket]:
+    """Return so many token buckets that never run out."""
+    keys = ("principal", "endpoint", "client")
+    return [
+        TokenBucket(max_tokens=NEVER_FULL, refill_rate=NEVER_FULL, key=keys[at], name=f"limit{at}") for at in range(number)
+    ]
+
+
+def refusing() -> TokenBucket:
+    """Return a bucket that lets one call an hour through."""
+    return TokenBucket(max_tokens=1, refill_rate=1 / 3600)
+
+
+def protected(settings: JobConfig, app: Any = None) -> ASGIApp:
+    """Return an app (default: FastAPI with one route) with the whole stack installed."""
+    app = app or fastapi()
+    if hasattr(app, "add_middleware"):
+        app.add_middleware(PolicyMiddleware, config=settings)
+        return app
+    return PolicyMiddleware(app, config=settings)

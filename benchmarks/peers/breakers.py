@@ -1,0 +1,67 @@
+"""Circuit breakers of peers around a call that does nothing, closed."""
+
+from collections.abc import Awaitable, Callable
+
+import interlock
+import pybreaker
+from fastapi_alcazaba import FastAPIBreaker
+
+from benchmarks.harness import Work
+from benchmarks.peers.parts import Part
+
+
+async def call() -> None:
+    """Stand for what is protected."""
+
+
+def _pybreaker() -> Callable[[], Awaitable[None]]:
+    breaker = pybreaker.CircuitBreaker(fail_max=5, reset_timeout=30)
+
+    async def run() -> None:
+        with breaker.calling():
+            await call()
+
+    return run
+
+
+def _interlock() -> Callable[[], Awaitable[None]]:
+    breaker = interlock.CircuitBreaker(name="bench")
+
+    async def run() -> None:
+        async with breaker:
+            await call()
+
+    return run
+
+
+def _alcazaba() -> Callable[[], Awaitable[None]]:
+    breaker = FastAPIBreaker("bench", failure_threshold=5, reset_timeout=30)
+
+    async def run() -> None:
+        async with breaker.attempt():
+            await call()
+
+    return run
+
+
+def works() -> list[Work]:
+    """Return the call alone, and each breaker around it."""
+    return [
+        Work("the call alone", call, side="base"),
+        Work("pybreaker", _pybreaker(), "with breaker.calling(), in this process"),
+        Work("interlock-cb", _interlock(), "async with breaker, default window, in this process"),
+        Work("fastapi-alcazaba", _alcazaba(), "async with breaker.attempt(), in this process"),
+    ]
+
+
+def pybreaker_part() -> Part:
+    """Return pybreaker around a handler, for the assembly."""
+    breaker = pybreaker.CircuitBreaker(fail_max=5, reset_timeout=30)
+
+    async def guarded() -> object:
+        with breaker.calling():
+            yield
+
+    from fastapi import Depends
+
+    return Part("pybreaker", "breaker.calling() in a dependency with yield", dependencies=(Depends(guarded),))
