@@ -157,8 +157,9 @@ class Valkey:
         self.ask("CLIENT", "PAUSE", round(seconds * 1000), "ALL")
 
     def ask(self, *command: str | bytes | int) -> object:
-        """Send one command on a connection of its own and return the reply; raises redis.RedisError."""
+        """Send one command on a connection of its own and return the reply as it came; raises redis.RedisError."""
         with self.client() as client:
+            client.response_callbacks.clear()
             return client.execute_command(*command)
 
     def client(self) -> redis.Redis:

@@ -94,7 +94,7 @@ def test_show_says_what_is_off_and_what_no_one_names(module: str, capsys: pytest
     assert out.splitlines()[-1].split()[-1] == "off"
 
 
-CORS_INSIDE = (
+CORS_INSIDE: tuple[object, ...] = (
     {},
     LIMIT,
     "app.user_middleware.append(__import__('starlette.middleware').middleware.Middleware(CORSMiddleware))",

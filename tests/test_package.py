@@ -1,5 +1,6 @@
 """What is published: the public names, the version, and the files of the wheel and the source archive."""
 
+import functools
 import os
 import re
 import subprocess
@@ -30,6 +31,7 @@ for name in forecourt.__all__:
 """
 
 
+@functools.cache
 def of_extras() -> set[str]:
     """Return the top-level modules of what our extras install and our dependencies do not."""
     requirements = metadata.requires("forecourt") or []

@@ -45,7 +45,7 @@ def test_every_form_names_its_servers(url: str, form: str, transport: str, place
         "rediss://host?ssl_cert_reqs=none&ssl_check_hostname=false&protocol=3",
         "redis://host?socket_connect_timeout=0.5&socket_keepalive=no&socket_read_size=4096",
         "unix://:secret@/run/valkey.sock?db=1",
-        "redis://host?username=a&password=b+c",
+        "redis://host?username=a&password=b+c&socket_keepalive=yes",
     ],
 )
 def test_settings_are_read_as_redis_py_reads_them(url: str) -> None:
@@ -76,9 +76,10 @@ def test_sentinels_have_credentials_of_their_own() -> None:
     [
         ("reddis://host", "unknown scheme 'reddis' (did you mean 'redis'?)"),
         ("postgresql://host", "unknown scheme 'postgresql' (known: redis, valkey,"),
-        ("host:6379", "unknown scheme"),
+        ("host:6379", "a URL is needed, such as redis://host:6379"),
+        (":secret@host://", "a URL is needed, such as redis://host:6379"),
         ("redis+unix:///run/s", "unknown scheme 'redis+unix'"),
-        ("redis://[::1", "malformed host (write IPv6 as [::1])"),
+        ("redis://[::1", "malformed host; IPv6 is written [::1]"),
         ("redis://host?protocl=3", "unknown option 'protocl' (did you mean 'protocol'?)"),
         ("redis://host?zzz=3", "unknown option 'zzz' (known: db,"),
         ("redis://host?ssl_ca_certs=a", "unknown option 'ssl_ca_certs'"),
@@ -95,9 +96,12 @@ def test_sentinels_have_credentials_of_their_own() -> None:
         ("redis://host?max_connections=1", "option 'max_connections' means nothing here"),
         ("redis://host?sentinel_password=a", "sentinel_password needs a +sentinel URL"),
         ("redis://a,b", "several hosts need redis+cluster:// or redis+sentinel://"),
-        ("redis://host/zero", "the path must be a database number"),
+        ("redis://:a/b@host", "an '@' after the host; in a password, '/' is written %2F"),
+        ("redis://:a?b@host", "an '@' after the host"),
+        ("redis://:a#b@host", "an '@' after the host"),
+        ("redis://host/zero", "the path must be a database number, not 'zero'"),
         ("redis://host/0/1", "the path has too many parts"),
-        ("redis://host:port", "a port must be a number from 1 to 65535"),
+        ("redis://host:port", "a port must be a number from 1 to 65535, not 'port'"),
         ("redis://host:70000", "a port must be a number from 1 to 65535"),
         ("redis+cluster://host/1", "a cluster has database 0 only"),
         ("redis+sentinel://host", "+sentinel needs the service's name"),
@@ -120,7 +124,7 @@ def test_a_cluster_may_name_database_zero() -> None:
 
 @given(
     password=st.text("abcXYZ019:/?#[]@!$&'()*+,;=%", min_size=12, max_size=24).map(lambda text: f"q7q{text}q7q"),
-    scheme=st.sampled_from(["redis", "rediss+cluster", "redis+sentinel", "unix", "redsi"]),
+    scheme=st.sampled_from(["redis", "rediss+cluster", "redis+sentinel", "unix", "redsi", "redis:", "re@dis"]),
     tail=st.sampled_from(["host:1", "host/3", "host/service/x", "/run/s", "host:x", "a,b/9/9", "host?zzz=1"]),
 )
 def test_a_password_is_never_printed(password: str, scheme: str, tail: str) -> None:

@@ -1,0 +1,45 @@
+"""The records example as a running service: real processes, a real port."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import httpx2
+
+from tests.servers import free_port
+
+
+@contextmanager
+def records(*arguments: str) -> Iterator[httpx2.Client]:
+    """Start the example; stop it as Ctrl-C does, which must end it with 0."""
+    port = free_port()
+    command = [sys.executable, "-m", "examples.records", *arguments]
+    process = subprocess.Popen(
+        command, env={**os.environ, "PORT": str(port)}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    try:
+        with httpx2.Client(base_url=f"http://127.0.0.1:{port}") as client:
+            _wait(client, process)
+            yield client
+    finally:
+        process.send_signal(signal.SIGINT)
+        output, _ = process.communicate(timeout=20)
+    assert process.returncode == 0, output
+    assert "Traceback" not in output
+
+
+def _wait(client: httpx2.Client, process: subprocess.Popen[str]) -> None:
+    late = time.monotonic() + 60
+    while time.monotonic() < late:
+        assert process.poll() is None, process.communicate()[0]
+        try:
+            client.get("/health")
+        except httpx2.TransportError:
+            time.sleep(0.05)
+        else:
+            return
+    raise TimeoutError("the example did not start within a minute")

@@ -1,0 +1,54 @@
+"""The records example does what its start page says, with a real server and a real client."""
+
+import asyncio
+import time
+
+import pytest
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed
+
+from tests.e2e.service import records
+from tests.servers import Valkey
+
+
+def test_the_example_in_memory() -> None:
+    """Every promise of the start page, in one process with the embedded store."""
+    with records() as client:
+        answers = [client.get("/records/1") for _ in range(6)]
+        assert [answer.status_code for answer in answers] == [200] * 5 + [429]
+        assert answers[-1].headers["retry-after"] == "1"
+        assert answers[-1].headers["content-type"] == "application/problem+json"
+        time.sleep(int(answers[-1].headers["retry-after"]))
+        assert client.get("/records/1").status_code == 200
+
+        made = [client.post("/records", json={"title": "another"}) for _ in range(3)]
+        assert [answer.status_code for answer in made] == [201, 201, 429]
+        assert made[-1].headers["ratelimit"].startswith('"hourly";r=98;')
+
+        begun = time.monotonic()
+        assert [client.get("/records/export").status_code for _ in range(2)] == [200, 200]
+        assert time.monotonic() - begun > 1.5
+
+        guess = {"name": "ali", "password": "guess"}
+        assert [client.post("/login", json=guess).status_code for _ in range(6)] == [401] * 5 + [429]
+        assert [client.get("/health").status_code for _ in range(20)] == [200] * 20
+        with pytest.raises(ConnectionClosed, match="1013"):
+            asyncio.run(chatter(str(client.base_url).replace("http", "ws")))
+
+
+async def chatter(url: str) -> None:
+    """Say more in a second than the policy lets through."""
+    async with connect(f"{url}/echo") as socket:
+        for number in range(20):
+            await socket.send(str(number))
+            await socket.recv()
+
+
+def test_two_workers_on_valkey_keep_one_limit(valkey: Valkey) -> None:
+    """With a store the limit holds across processes: 40 calls over many connections, 5 pass and at most a refill."""
+    with records("--store", valkey.url, "--workers", "2") as client:
+        begun = time.monotonic()
+        statuses = [client.get("/records/1", headers={"connection": "close"}).status_code for _ in range(40)]
+        refilled = int(time.monotonic() - begun) + 1
+        assert 5 <= statuses.count(200) <= 5 + refilled
+        assert statuses.count(200) + statuses.count(429) == 40

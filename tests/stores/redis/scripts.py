@@ -1,0 +1,27 @@
+"""Scripts that tests run: what is granted is a key, what is done is an entry of the list `log`."""
+
+from forecourt.stores.redis.client import Reply, Script, Undo
+
+HOLD = Script("return redis.call('SET', KEYS[1], ARGV[1], 'NX') and 1 or 0")
+"""Grants `KEYS[1]` to the holder `ARGV[1]`: 1, or 0 when somebody holds it."""
+
+RELEASE = Script("if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0")
+"""Takes back `KEYS[1]` from the holder `ARGV[1]`, if it is the holder."""
+
+COUNT = Script("return redis.call('INCR', KEYS[1])")
+
+BUSY = Script(
+    "local start = redis.call('TIME') repeat local now = redis.call('TIME') "
+    "until (now[1] - start[1]) * 1000000 + now[2] - start[2] > tonumber(ARGV[1]) return redis.call('INCR', KEYS[1])"
+)
+"""Keeps the server busy for `ARGV[1]` microseconds, then counts."""
+
+
+def granted(reply: Reply) -> bool:
+    """Whether HOLD granted something."""
+    return reply == 1
+
+
+def release(key: str, holder: str) -> Undo:
+    """Return what undoes a HOLD."""
+    return Undo(RELEASE, [key], [holder], granted)
