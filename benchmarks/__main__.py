@@ -1,4 +1,4 @@
-"""The command behind scripts/bench: measure groups, print tables of ratios, write JSON, check targets, make the docs."""
+"""The command behind scripts/bench: measure, print tables of ratios, write JSON, check targets, make the docs."""
 
 import argparse
 import json
@@ -20,7 +20,9 @@ GROUPS = sorted(module.name for module in iter_modules(groups.__path__))
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; 1 when a target is missed, 2 when a group failed."""
     options = _options(arguments)
-    run, failed = _load(options.from_file) if options.from_file else _measure(options.groups or GROUPS, quick=options.quick)
+    run, failed = (
+        _load(options.from_file) if options.from_file else _measure(options.groups or GROUPS, quick=options.quick)
+    )
     for group in run.groups:
         print(report.text(group))
     if options.json:
@@ -41,7 +43,9 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything measured")
     parser.add_argument("--check", action="store_true", help="exit with 1 when a target is missed by more than noise")
     parser.add_argument("--docs", action="store_true", help="write docs/performance.md, its JSON and charts")
-    parser.add_argument("--from", dest="from_file", type=Path, metavar="FILE", help="measure nothing; read a run's JSON")
+    parser.add_argument(
+        "--from", dest="from_file", type=Path, metavar="FILE", help="measure nothing; read a run's JSON"
+    )
     options = parser.parse_args(arguments)
     if unknown := set(options.groups) - set(GROUPS):
         parser.error(f"no group {', '.join(sorted(unknown))}; there are: {', '.join(GROUPS)}")

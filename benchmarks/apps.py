@@ -1,4 +1,4 @@
-"""The apps that everything is measured on: one endpoint that answers a record as JSON, and routes that are not asked."""
+"""The apps that all is measured on: one endpoint that answers a record as JSON, and routes that are not asked."""
 
 from collections.abc import Callable, Sequence
 from typing import Any

@@ -2,12 +2,15 @@
 
 import asyncio
 import itertools
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
 Message = MutableMapping[str, Any]
-ASGIApp = Callable[[MutableMapping[str, Any], Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]], Awaitable[object]]
+ASGIApp = Callable[
+    [MutableMapping[str, Any], Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]],
+    Awaitable[object],
+]
 
 _HEADERS = (
     (b"host", b"127.0.0.1:8000"),
@@ -43,7 +46,7 @@ class Caller:
         if call.body:
             self._headers += [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(call.body))]
         self.state: dict[str, object] = {}
-        self._scope = {
+        self._scope: dict[str, Any] = {
             "type": "http",
             "asgi": {"version": "3.0", "spec_version": "2.4"},
             "http_version": "1.1",
@@ -95,7 +98,7 @@ class _Request:
 
 
 @asynccontextmanager
-async def lifespan(app: ASGIApp, state: dict[str, object]):  # type: ignore[no-untyped-def]  # a context manager
+async def lifespan(app: ASGIApp, state: dict[str, object]) -> AsyncIterator[None]:
     """Start the app, and stop it at the end; an app that knows no lifespan is left alone."""
     to_app: asyncio.Queue[Message] = asyncio.Queue()
     to_server: asyncio.Queue[Message] = asyncio.Queue()

@@ -5,7 +5,7 @@ from html import escape
 from benchmarks.report import number
 from benchmarks.results import Figure, Row, Table
 
-_WIDTH, _LEFT, _RIGHT, _ROW, _TOP = 800, 290, 90, 26, 44
+_WIDTH, _LEFT, _RIGHT, _ROW, _TOP = 880, 370, 90, 26, 44
 _STYLE = """
   .page { fill: #ffffff } text { fill: #1f2328; font: 13px system-ui, sans-serif }
   .title { font-weight: 600 } .ours { fill: #0969da } .peer { fill: #8c959f } .base { fill: #d0d7de }

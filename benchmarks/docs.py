@@ -17,12 +17,13 @@ other machine; the ratios are the point. Make this page anew on yours: `scripts/
 `scripts/bench --quick rate_limit`.
 
 **How it is measured.** ASGI apps are called in process on uvloop, one call at a time unless a table says otherwise.
-Variants take turns: in every round each runs one slice of calls, in another order, so that a busy machine is busy for all
-of them. A slice's figure is the median of its calls. *Added* is over the same app without the package, in the same round;
-a ratio (÷) is of what is added, in the same round. Shown are the median over the rounds and, in brackets, the quartiles:
-the noise. *p99* is of all calls. *CPU* is of this process, threads included. *Trips* are the server's reads from a
-connection per call (commands sent together are one trip), *commands* what it was sent; commands inside scripts are not
-counted. A variant that answers another status than it should stops the run.
+Variants take short turns of a few calls each, in another order each time, so that a busy machine is busy for all of
+them; a round has several turns, and its figure is the median of a variant's calls in all of them. *Added* is over the
+same app without the package, in the same round; a ratio (÷) is of what is added, in the same round. Shown are the
+median over the rounds and, in brackets, the quartiles: the noise. *p99* is of all calls. *CPU* is of this process,
+threads included. *Trips* are the server's reads from a connection per call (commands sent together are one trip),
+*commands* what it was sent; commands inside scripts are not counted. A variant that answers another status than it
+should stops the run.
 """
 
 
@@ -43,7 +44,9 @@ def write(run: Run, directory: Path) -> None:
 
 def page(run: Run) -> str:
     """Return the page."""
-    return "\n".join([_INTRO, *_targets(run), *(line for group in run.groups for line in _group(group)), *_setting(run)])
+    return "\n".join(
+        [_INTRO, *_targets(run), *(line for group in run.groups for line in _group(group)), *_setting(run)]
+    )
 
 
 def _targets(run: Run) -> Iterator[str]:
@@ -105,7 +108,8 @@ def _setting(run: Run) -> Iterator[str]:
     yield "| package | version |\n|---|---|"
     yield from (f"| {name} | {version} |" for name, version in run.versions.items())
     yield ""
-    yield "Known conflicts: the `redis` extras of slowapi, fastapi-cache2, asgi-idempotency-header, limits and throttled-py"
-    yield "ask for an older redis-py than fastapi-redis-sdk and hishel work with, so all run without those extras on the"
-    yield "redis-py above; limits' asynchronous storage therefore uses redis-py, not coredis, its default."
+    yield "Known conflicts: the `redis` extras of slowapi, fastapi-cache2, asgi-idempotency-header, limits and"
+    yield "throttled-py ask for an older redis-py than fastapi-redis-sdk and hishel work with, so all run without those"
+    yield "extras on the redis-py above; limits' asynchronous storage so uses redis-py, not its default, coredis."
+    yield "fastapi-cache2 imports jinja2 without asking for it; it is installed beside it."
     yield ""

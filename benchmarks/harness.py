@@ -1,7 +1,9 @@
-"""Measures variants in turns: every round runs a slice of each, in another order, so that a busy machine is busy for all.
+"""Measures variants in turns, so that a busy machine is busy for all of them.
 
-A slice makes as many calls as fit into a fixed time; its figure is the median of its calls, and its CPU is that of this
-process (threads included) per call. A wrong status stops everything: an app that fails fast is not fast.
+A round has several turns; in each turn every variant makes a few calls, in another order each time. A round's figure is
+the median of a variant's calls in all its turns, and its CPU that of this process (threads included) per call. Short
+turns keep variants close together in time, several of them make a round's figure steady. A wrong status stops
+everything: an app that fails fast is not fast.
 """
 
 import asyncio
@@ -23,14 +25,15 @@ COUNTED = 20
 
 
 class Plan(NamedTuple):
-    """How long to measure: so many rounds, each a slice of so many seconds per variant."""
+    """How long to measure: so many rounds of so many turns, in each of which a variant has so many seconds."""
 
     rounds: int
-    slice: float
+    turns: int
+    seconds: float
 
 
-QUICK = Plan(9, 0.03)
-FULL = Plan(31, 0.06)
+QUICK = Plan(7, 5, 0.006)
+FULL = Plan(25, 8, 0.006)
 
 
 @dataclass(frozen=True)
@@ -77,22 +80,26 @@ async def measure(
 
 
 async def measure_works(works: Sequence[Work], plan: Plan, *, tasks: int = 1) -> list[Row]:
-    """Measure anything that is awaited, so many at a time."""
-    slices = [_Slice(work, tasks) for work in works]
-    for each in slices:
-        await each.calibrate(plan.slice)
+    """Measure anything that is awaited, so many at a time; with many at a time a turn is long, so two make a round."""
+    tallies = [_Tally(work, tasks) for work in works]
+    for each in tallies:
+        await each.calibrate(plan.seconds)
     gc.collect()
     gc.freeze()
     order = random.Random(1)
     for _ in range(plan.rounds):
-        for each in order.sample(slices, len(slices)):
-            await each.run()
+        for _ in range(plan.turns if tasks == 1 else 2):
+            for each in order.sample(tallies, len(tallies)):
+                await each.turn()
+        for each in tallies:
+            each.end_round()
     gc.unfreeze()
-    return [each.row() for each in slices]
+    return [each.row() for each in tallies]
 
 
 async def _check(variant: Variant, caller: Callable[[], Awaitable[object]]) -> None:
-    """Make the call until it answers as it will (a refused caller is let in first); the status must be the one meant."""
+    """Make a few calls (a refused caller is let in first); the last one's status must be the one meant."""
+    status: object = None
     for _ in range(5):
         status = await caller()
     if status != variant.status:
@@ -111,53 +118,56 @@ async def _counted(row: Row, work: Work, server: Valkey) -> Row:
     )
 
 
-class _Slice:
-    """One variant's turn, and what its turns have shown."""
+class _Tally:
+    """One variant's turns, and what they have shown."""
 
     def __init__(self, work: Work, tasks: int) -> None:
         self._work = work
         self._tasks = tasks
-        self._each = 1
+        self._calls = 1
+        self._times: list[float] = []
+        self._used = 0
+        self._all: list[float] = []
         self._medians: list[float] = []
         self._cpu: list[float] = []
-        self._all: list[float] = []
 
     async def calibrate(self, seconds: float) -> None:
-        """Warm up, and find how many calls fill a slice."""
+        """Warm up, and find how many calls each task makes in a turn."""
         started = time.perf_counter()
-        calls = 0
-        while calls < 5 or time.perf_counter() - started < seconds / 2:
+        made = 0
+        least = 5 if self._tasks == 1 else 2
+        while made < least or time.perf_counter() - started < seconds * 4:
             await asyncio.gather(*(self._work.run() for _ in range(self._tasks)))
-            calls += 1
-        per_call = (time.perf_counter() - started) / calls
-        self._each = max(5, round(seconds / per_call))
+            made += 1
+        self._calls = max(4 if self._tasks == 1 else 1, round(seconds / (time.perf_counter() - started) * made))
 
-    async def run(self) -> None:
-        """Make the calls of one slice."""
-        times: list[float] = []
-        cpu = time.process_time_ns()
+    async def turn(self) -> None:
+        """Make the calls of one turn."""
+        started = time.process_time_ns()
         if self._tasks == 1:
-            await self._loop(times)
+            await self._loop()
         else:
-            await asyncio.gather(*(self._loop(times) for _ in range(self._tasks)))
-        self._cpu.append((time.process_time_ns() - cpu) / len(times) / 1000)
-        self._medians.append(median(times))
-        self._all += times
+            await asyncio.gather(*(self._loop() for _ in range(self._tasks)))
+        self._used += time.process_time_ns() - started
 
-    async def _loop(self, times: list[float]) -> None:
-        run, clock, note = self._work.run, time.perf_counter_ns, times.append
-        for _ in range(self._each):
+    async def _loop(self) -> None:
+        run, clock, note = self._work.run, time.perf_counter_ns, self._times.append
+        for _ in range(self._calls):
             started = clock()
             await run()
             note((clock() - started) / 1000)
+
+    def end_round(self) -> None:
+        """Summarise the turns since the round before."""
+        self._medians.append(round(median(self._times), 2))
+        self._cpu.append(round(self._used / len(self._times) / 1000, 2))
+        self._all += self._times
+        self._times.clear()
+        self._used = 0
 
     def row(self) -> Row:
         """Return what the rounds have shown."""
         work = self._work
         self._all.sort()
-        p99 = self._all[min(len(self._all) - 1, len(self._all) * 99 // 100)]
-        return Row(work.name, _rounded(self._medians), work.config, work.side, round(p99, 1), _rounded(self._cpu), note=work.note)
-
-
-def _rounded(values: list[float]) -> list[float]:
-    return [round(value, 2) for value in values]
+        p99 = round(self._all[min(len(self._all) - 1, len(self._all) * 99 // 100)], 1)
+        return Row(work.name, self._medians, work.config, work.side, p99, self._cpu, note=work.note)

@@ -1,6 +1,6 @@
 """What a run was made on: the machine, the interpreter, and the versions of what was measured."""
 
-import datetime
+import datetime as dt
 import os
 import platform
 from importlib import metadata
@@ -45,7 +45,7 @@ PACKAGES = (
 def machine(*, quick: bool) -> dict[str, str]:
     """Return what figures depend on, and how long they were taken."""
     return {
-        "date": f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d}",
+        "date": f"{dt.datetime.now(dt.UTC):%Y-%m-%d}",
         "processor": _processor(),
         "cores": str(os.cpu_count()),
         "system": f"{platform.system()} {platform.release()}",

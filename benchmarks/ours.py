@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
-from forecourt import EndpointPolicy, JobConfig, PolicyMiddleware, TokenBucket
-
 from benchmarks.apps import fastapi
 from benchmarks.calls import ASGIApp
+from forecourt import EndpointPolicy, JobConfig, PolicyMiddleware, TokenBucket
 
 MEMORY = "memory://"
 NEVER_FULL = 1_000_000
@@ -21,7 +20,8 @@ def admitting(number: int = 1) -> list[TokenBucket]:
     """Return so many token buckets that never run out."""
     keys = ("principal", "endpoint", "client")
     return [
-        TokenBucket(max_tokens=NEVER_FULL, refill_rate=NEVER_FULL, key=keys[at], name=f"limit{at}") for at in range(number)
+        TokenBucket(max_tokens=NEVER_FULL, refill_rate=NEVER_FULL, key=keys[at], name=f"limit{at}")
+        for at in range(number)
     ]
 
 
@@ -30,10 +30,12 @@ def refusing() -> TokenBucket:
     return TokenBucket(max_tokens=1, refill_rate=1 / 3600)
 
 
-def protected(settings: JobConfig, app: Any = None) -> ASGIApp:
-    """Return an app (default: FastAPI with one route) with the whole stack installed."""
+def protected(settings: JobConfig, app: Any = None, layers: Sequence[str] | None = None) -> ASGIApp:
+    """Return an app (default: FastAPI with one route) with the whole stack installed, or these layers of it."""
     app = app or fastapi()
     if hasattr(app, "add_middleware"):
-        app.add_middleware(PolicyMiddleware, config=settings)
-        return app
-    return PolicyMiddleware(app, config=settings)
+        app.add_middleware(PolicyMiddleware, config=settings, layers=layers)
+    else:
+        app = PolicyMiddleware(app, config=settings, layers=layers)
+    protected_app: ASGIApp = app
+    return protected_app

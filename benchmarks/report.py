@@ -68,7 +68,12 @@ def text(group: Group) -> str:
     """Return a group for a terminal."""
     parts = [f"\n{group.title} ({group.name})"]
     for table in group.tables:
-        parts += ["", f"  {table.title} ({group.name}/{table.key})", *_aligned(table), *(f"  ! {line}" for line in losses(table))]
+        parts += [
+            "",
+            f"  {table.title} ({group.name}/{table.key})",
+            *_aligned(table),
+            *(f"  ! {line}" for line in losses(table)),
+        ]
     parts += [f"  not measured: {line}" for line in group.missing]
     return "\n".join(parts)
 
@@ -78,6 +83,7 @@ def _aligned(table: Table) -> list[str]:
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
     marks = [" ", *("*" if row.side == "ours" else " " for row in table.rows)]
     return [
-        f"  {mark} {line[0]:<{widths[0]}}  " + "  ".join(f"{cell:>{width}}" for cell, width in zip(line[1:], widths[1:], strict=True))
+        f"  {mark} {line[0]:<{widths[0]}}  "
+        + "  ".join(f"{cell:>{width}}" for cell, width in zip(line[1:], widths[1:], strict=True))
         for mark, line in zip(marks, lines, strict=True)
     ]

@@ -188,7 +188,5 @@ def _rounded(figure: Figure) -> dict[str, float]:
     return {name: round(value, 3) for name, value in figure._asdict().items()}
 
 
-def _pairs(
-    ones: Sequence[float], others: Sequence[float], combine: Callable[[float, float], float]
-) -> list[float]:
+def _pairs(ones: Sequence[float], others: Sequence[float], combine: Callable[[float, float], float]) -> list[float]:
     return [combine(one, other) for one, other in zip(ones, others, strict=True)]

@@ -37,7 +37,9 @@ class Verdict:
         if self.figure is None:
             return f"{self.verdict:>12}  {self.text} {sign} {self.bound:g}"
         low, high = self.figure.low, self.figure.high
-        return f"{self.verdict:>12}  {self.text}: {self.figure.median:.3f} [{low:.3f}–{high:.3f}], {sign} {self.bound:g}"
+        return (
+            f"{self.verdict:>12}  {self.text}: {self.figure.median:.3f} [{low:.3f}–{high:.3f}], {sign} {self.bound:g}"
+        )
 
 
 def check(run: Run) -> list[Verdict]:
@@ -104,6 +106,8 @@ def _unmeasured(_run: Run) -> None:
     return None
 
 
+_ALONE = "forecourt, one limit, that layer alone"
+
 TARGETS = (
     Target(
         "whole stack in memory, added / one no-op BaseHTTPMiddleware",
@@ -121,7 +125,7 @@ TARGETS = (
     Target(
         "CPU per decision at 64 tasks / one redis-py EVALSHA",
         0.15,
-        _of("store", "tasks_64", "forecourt's client", "redis-py EVALSHA"),
+        _of("store", "tasks_64", "forecourt, the whole store", "redis-py EVALSHA"),
     ),
     Target(
         "req/s of bare FastAPI kept, in memory (uvicorn, 1 worker)",
@@ -147,12 +151,12 @@ TARGETS = (
         1.2,
         _across("bases", ("fastapi_1000_first", "forecourt, one limit"), ("fastapi_1", "forecourt, one limit")),
     ),
-    Target("rate limit in memory / the best peer", 0.5, _best("rate_limit", "memory", "forecourt, one limit")),
-    Target("rate limit on Valkey / the best peer", 0.5, _best("rate_limit", "valkey", "forecourt, one limit")),
+    Target("the rate limit layer alone in memory / the best peer", 0.5, _best("rate_limit", "memory", _ALONE)),
+    Target("the rate limit layer alone on Valkey / the best peer", 0.5, _best("rate_limit", "valkey", _ALONE)),
     Target(
-        "rate limit on Valkey at 64 tasks / the best peer (CPU)",
+        "the rate limit layer alone on Valkey at 64 tasks / the best peer (CPU)",
         0.5,
-        _best("rate_limit", "valkey_64", "forecourt, one limit"),
+        _best("rate_limit", "valkey_64", _ALONE),
     ),
 )
 """Design §8, in its order. The stack is what exists of it: see what the rows of ours contain."""

@@ -362,7 +362,7 @@ class Sentinels:
     def fail_over(self) -> None:
         """Have the replica made primary while both live; returns once the sentinels say so."""
         port = self.named()
-        self.sentinels[0].ask("SENTINEL", "FAILOVER", "service")
+        until(self._starts_failover, "a replica that sentinels find good")
         until(lambda: self.named() != port, "the failover")
 
     def named(self) -> int:
@@ -370,10 +370,19 @@ class Sentinels:
         _, port = cast("tuple[bytes, bytes]", self.sentinels[0].ask("SENTINEL", "GET-MASTER-ADDR-BY-NAME", "service"))
         return int(port)
 
+    def _starts_failover(self) -> bool:
+        try:
+            return bool(self.sentinels[0].ask("SENTINEL", "FAILOVER", "service"))
+        except redis.ResponseError as error:
+            if "NOGOODSLAVE" in str(error):
+                return False
+            raise
+
     def _watched(self) -> bool:
         return all(self._sees(sentinel) for sentinel in self.sentinels)
 
     def _sees(self, sentinel: Sentinel) -> bool:
-        with sentinel.client() as client:
-            about = cast("dict[str, int]", client.sentinel_master("service"))
-        return about["num-slaves"] == 1 and about["num-other-sentinels"] == len(self.sentinels) - 1
+        flat = cast("list[bytes]", sentinel.ask("SENTINEL", "MASTER", "service"))
+        about = dict(zip(flat[::2], flat[1::2], strict=True))
+        others = b"%d" % (len(self.sentinels) - 1)
+        return about[b"num-slaves"] == b"1" and about[b"num-other-sentinels"] == others

@@ -93,6 +93,8 @@ CLASS = '"""A module."""\nclass A:\n    """A class."""\n'
         (reaching_out, "from asyncio import sleep", "core imports asyncio"),
         (untyped, "def f(a: dict[str, Any]): ...", "a.py:1: f says Any"),
         (untyped, "async def f(*a: 'Any'): ...", "f says Any"),
+        (untyped, "def f(a: Any, /): ...", "f says Any"),
+        (untyped, "def f(*, a: Any): ...", "f says Any"),
         (untyped, "def f(*, a: int, **b: Any): ...", "f says Any"),
         (untyped, "class A:\n    def __call__(self) -> typing.Any: ...", "a.py:2: __call__ says Any"),
         (untyped, "class A:\n    a: list[Any]", "a.py:2: a says Any"),

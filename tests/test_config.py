@@ -162,6 +162,7 @@ def test_a_password_is_never_shown() -> None:
     for text in (repr(config), str(config), f"{config!r:.500}"):
         assert "hunter" not in text
         assert "rediss://***@host:6379/0?…" in text
+    assert "namespace='fc', limit_headers='draft-11'" in repr(config)
     assert config.store == "rediss://user:hunter2@host:6379/0?ssl_keyfile=hunter3"
 
 

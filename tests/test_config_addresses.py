@@ -40,6 +40,7 @@ def test_stores(address: str) -> None:
     ("address", "problem"),
     [
         (5, "store: 5 is not allowed: must be an address such as redis://localhost:6379/0"),
+        ("hunter2", "store: is not an address such as redis://localhost:6379/0"),
         ("localhost:hunter2", "store: is not an address such as redis://localhost:6379/0"),
         (":hunter2@host://x", "store: is not an address such as redis://localhost:6379/0"),
         ("redsi://:hunter2@h", 'store: "redsi://…" is not allowed: its scheme is unknown; did you mean "redis"?'),

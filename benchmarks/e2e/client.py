@@ -58,7 +58,7 @@ async def main(url: str, connections: int, seconds: float, headers: list[str]) -
     loop = asyncio.get_running_loop()
     times: list[float] = []
     made = [
-        (await loop.create_connection(lambda: Connection(request, times), parts.hostname, parts.port))[1]
+        (await loop.create_connection(lambda: Connection(request, times), parts.hostname or "", parts.port or 80))[1]
         for _ in range(connections)
     ]
     started = time.perf_counter()

@@ -9,7 +9,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 SERVERS: dict[str, Sequence[str]] = {
     "uvicorn": (
@@ -22,12 +22,23 @@ SERVERS: dict[str, Sequence[str]] = {
         *("--port", "{port}", "--workers", "{workers}", "--loop", "uvloop", "--log-level", "error"),
     ),
 }
-_PATIENCE = 30.0
+_PATIENCE = 60.0
+_WARM = 40
 
 
 @contextmanager
-def serving(server: str, app: str, workers: int, store: str) -> Iterator[str]:
-    """Serve the app on a free port of loopback; yields its address, and stops the server at the end."""
+def serving(server: str, apps: Sequence[str], workers: int, store: str) -> Iterator[dict[str, str]]:
+    """Serve each app on a free port of loopback; yields their addresses by name, and stops all servers at the end."""
+    with ExitStack() as running:
+        started = {app: _start(running, server, app, workers, store) for app in apps}
+        for process, address in started.values():
+            _wait(address, process)
+        yield {app: address for app, (_, address) in started.items()}
+
+
+def _start(
+    running: ExitStack, server: str, app: str, workers: int, store: str
+) -> tuple["subprocess.Popen[bytes]", str]:
     port = free_port()
     words = [word.format(port=port, workers=workers) for word in SERVERS[server]]
     process = subprocess.Popen(
@@ -35,12 +46,8 @@ def serving(server: str, app: str, workers: int, store: str) -> Iterator[str]:
         env={**os.environ, "BENCH_APP": app, "BENCH_STORE": store},
         start_new_session=True,
     )
-    try:
-        address = f"http://127.0.0.1:{port}"
-        _wait(address, process)
-        yield address
-    finally:
-        stop(process)
+    running.callback(stop, process)
+    return process, f"http://127.0.0.1:{port}/records/7"
 
 
 def free_port() -> int:
@@ -62,16 +69,19 @@ def stop(process: "subprocess.Popen[bytes]") -> None:
 
 
 def _wait(address: str, process: "subprocess.Popen[bytes]") -> None:
+    """Wait until the server has answered often enough to be warm, on every worker."""
     deadline = time.monotonic() + _PATIENCE
-    while time.monotonic() < deadline:
+    answers = 0
+    while answers < _WARM:
         if process.poll() is not None:
             raise RuntimeError(f"the server ended with {process.returncode} before it answered")
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"the server did not answer within {_PATIENCE:.0f} seconds")
         try:
-            urllib.request.urlopen(f"{address}/records/7", timeout=2).close()
+            urllib.request.urlopen(address, timeout=2).close()
         except urllib.error.HTTPError:
-            return  # it answers; 401 is fine without a token
+            answers += 1  # it answers; 401 is fine without a token
         except OSError:
             time.sleep(0.1)
         else:
-            return
-    raise RuntimeError(f"the server did not answer within {_PATIENCE:.0f} seconds")
+            answers += 1

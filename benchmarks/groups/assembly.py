@@ -10,11 +10,12 @@ from benchmarks.results import Table
 
 TITLE = "The whole stack beside a typical assembly"
 ABOUT = (
-    "What services glue together today on one FastAPI route that answers 1 KB: a bearer token (PyJWT HS256), slowapi, "
-    "fastapi-cache2, OpenTelemetry's ASGI middleware with its defaults, prometheus-fastapi-instrumentator and structlog; for "
-    "the POST asgi-idempotency-header and pybreaker instead of the cache. forecourt has so far: errors, endpoints, flood "
-    "guard, and rate limits (three of them here). Its authentication, telemetry, cache, idempotency and breaker are still "
-    "to come, so this table will get closer."
+    "What services glue together today on one FastAPI route that answers 1 KB: a bearer token (PyJWT HS256), "
+    "slowapi, fastapi-cache2, OpenTelemetry's ASGI middleware with its defaults, "
+    "prometheus-fastapi-instrumentator and structlog; for the POST asgi-idempotency-header and pybreaker "
+    "instead of the cache. forecourt has so far: errors, endpoints, flood guard, and rate limits (three of "
+    "them here). Its authentication, telemetry, cache, idempotency and breaker are still to come, so this "
+    "table will get closer."
 )
 MISSING = ["forecourt's idempotent POST and cache hit: those layers do not exist yet."]
 
@@ -29,7 +30,12 @@ async def run(bench: Bench) -> list[Table]:
     return [
         Table("get", "One call at a time", rows, floor=FLOOR, reference="typical assembly"),
         Table(
-            "get_64", "64 calls at a time: CPU of this process", at_once, floor=FLOOR, reference="typical assembly", by="cpu"
+            "get_64",
+            "64 calls at a time: CPU of this process",
+            at_once,
+            floor=FLOOR,
+            reference="typical assembly",
+            by="cpu",
         ),
     ]
 

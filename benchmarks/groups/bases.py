@@ -1,6 +1,7 @@
 """What the stack adds to bare ASGI, Starlette and FastAPI apps of 1, 50 and 1,000 routes."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from benchmarks import ours
@@ -11,9 +12,9 @@ from benchmarks.results import Row, Table
 
 TITLE = "Base apps, and the number of routes"
 ABOUT = (
-    "The whole stack in memory over three kinds of app. The route that is asked is the last one, where a router that looks "
-    "at one after the other is slowest, or where the table says so the first one, where it is fastest. A bare ASGI app "
-    "has no routes: they are given in the config."
+    "The whole stack in memory over three kinds of app. The route that is asked is the last one, where a "
+    "router that looks at one after the other is slowest, or where the table says so the first one, where it "
+    "is fastest. A bare ASGI app has no routes: they are given in the config."
 )
 
 FLOOR = "alone"
@@ -28,10 +29,10 @@ async def run(bench: Bench) -> list[Table]:
         patterns["get_record"] = "GET /records/{record_id}"
         kinds += [
             (f"asgi_{routes}", f"Bare ASGI, {routes:,} routes in the config", bare, {"routes": patterns}),
-            (f"starlette_{routes}", f"Starlette, last of {routes:,} routes", lambda n=routes: starlette(n), {}),
-            (f"fastapi_{routes}", f"FastAPI, last of {routes:,} routes", lambda n=routes: fastapi(n), {}),
+            (f"starlette_{routes}", f"Starlette, last of {routes:,} routes", partial(starlette, routes), {}),
+            (f"fastapi_{routes}", f"FastAPI, last of {routes:,} routes", partial(fastapi, routes), {}),
         ]
-    kinds.append(("fastapi_1000_first", "FastAPI, first of 1,000 routes", lambda: fastapi(1000, first=True), {}))
+    kinds.append(("fastapi_1000_first", "FastAPI, first of 1,000 routes", partial(fastapi, 1000, first=True), {}))
     variants = [variant for kind in kinds for variant in _variants(*kind)]
     rows = await bench.measure("bases", variants)
     each = len(rows) // len(kinds)
@@ -41,7 +42,9 @@ async def run(bench: Bench) -> list[Table]:
 def _variants(_key: str, _title: str, app: Callable[[], Any], fields: dict[str, Any]) -> list[Variant]:
     return [
         Variant(FLOOR, app(), side="base"),
-        Variant("forecourt, no policy", ours.protected(ours.config(**fields), app()), config="EndpointPolicy()", side="ours"),
+        Variant(
+            "forecourt, no policy", ours.protected(ours.config(**fields), app()), config="EndpointPolicy()", side="ours"
+        ),
         Variant(
             "forecourt, one limit",
             ours.protected(ours.config(ours.admitting(), **fields), app()),

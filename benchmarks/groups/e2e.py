@@ -1,8 +1,7 @@
-"""Requests per second through real servers: bare, a typical assembly of peers, and the stack in memory and on Valkey."""
+"""Requests per second through real servers: bare, a typical assembly of peers, the stack in memory and on Valkey."""
 
 import asyncio
 import random
-from contextlib import ExitStack
 
 from benchmarks.bench import Bench
 from benchmarks.e2e.apps import APPS
@@ -13,10 +12,11 @@ from benchmarks.results import Row, Side, Table
 
 TITLE = "End to end"
 ABOUT = (
-    f"uvicorn (uvloop, httptools) and granian (uvloop) on loopback, {CONNECTIONS} connections, load by {generator()}; all "
-    "servers of a table run at the same time and are loaded in turns. Load generator, server and Valkey share the machine's "
-    "cores, so figures with 2 workers on 2 cores say little about scaling. The ratio is the share of FastAPI's own "
-    "throughput that is kept. The assembly is the one without a cache; forecourt has a flood guard and three limits."
+    f"uvicorn (uvloop, httptools) and granian (uvloop) on loopback, {CONNECTIONS} connections, load by "
+    f"{generator()}; all servers of a table run at the same time and are loaded in turns. Load generator, "
+    "server and Valkey share the machine's cores, so figures with 2 workers on 2 cores say little about "
+    "scaling. The ratio is the share of FastAPI's own throughput that is kept. The assembly is the one "
+    "without a cache; forecourt has a flood guard and three limits."
 )
 MISSING = ["a cache hit: that layer does not exist yet."]
 
@@ -43,13 +43,10 @@ def _rows(bench: Bench, server: str, workers: int) -> list[Row]:
     order = random.Random(1)
     seen: dict[str, list[float]] = {name: [] for name in APPS}
     p99: dict[str, float] = dict.fromkeys(APPS, 0.0)
-    with ExitStack() as running:
-        addresses = {name: running.enter_context(serving(server, name, workers, bench.server.url)) for name in APPS}
-        for name, address in addresses.items():
-            load(f"{address}/records/7", 1, headers)
+    with serving(server, list(APPS), workers, bench.server.url) as addresses:
         for _ in range(rounds):
             for name in order.sample(list(addresses), len(addresses)):
-                shown = load(f"{addresses[name]}/records/7", seconds, headers)
+                shown = load(addresses[name], seconds, headers)
                 if shown.bad:
                     raise RuntimeError(f"{name}: {shown.bad} answers were not 200")
                 seen[name].append(shown.per_second)

@@ -1,4 +1,4 @@
-"""Peers of the layers that forecourt does not have yet, each alone on one FastAPI route: what those layers must beat."""
+"""Peers of the layers that forecourt does not have yet, each alone on one FastAPI route: what to beat."""
 
 import tempfile
 
@@ -12,8 +12,9 @@ from benchmarks.results import Table
 
 TITLE = "Peers of layers to come"
 ABOUT = (
-    "Authentication, caches, idempotency, breakers, tracing, metrics and logs of other packages, each alone on one FastAPI "
-    "route that answers 1 KB. forecourt has none of these layers yet; its rows join these tables as they land."
+    "Authentication, caches, idempotency, breakers, tracing, metrics and logs of other packages, each alone "
+    "on one FastAPI route that answers 1 KB. forecourt has none of these layers yet; its rows join these "
+    "tables as they land."
 )
 MISSING = [
     "cashews has no replay of idempotency keys, hishel keeps no memory store: absent from those tables.",
@@ -96,7 +97,12 @@ def _logs() -> list[Variant]:
 
 
 def _caches(url: str | None, directory: str) -> list[Part]:
-    parts = [caches.fastapi_cache2(url), caches.cashews_part(url), caches.hishel_part(url, directory), caches.alcazaba(url)]
+    parts = [
+        caches.fastapi_cache2(url),
+        caches.cashews_part(url),
+        caches.hishel_part(url, directory),
+        caches.alcazaba(url),
+    ]
     return [*parts, caches.redis_sdk(url)] if url else parts
 
 

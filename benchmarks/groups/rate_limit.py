@@ -9,9 +9,10 @@ from benchmarks.results import Row, Table
 
 TITLE = "Rate limits"
 ABOUT = (
-    "One FastAPI route that answers 1 KB. Every limit counts one client address. Admitted: 1,000,000 calls a second, so "
-    "that none is refused; refused: one call an hour. forecourt's figures are of the whole stack as installed by "
-    "`add_middleware(PolicyMiddleware, config=config)`, with RateLimit fields on every answer."
+    "One FastAPI route that answers 1 KB. Every limit counts one client address. Admitted: 1,000,000 calls a "
+    "second, so that none is refused; refused: one call an hour. forecourt's figures are of the whole stack "
+    "as installed by `add_middleware(PolicyMiddleware, config=config)`, with RateLimit fields on every "
+    "answer."
 )
 MISSING = ["fastapi-redis-sdk in memory: it works on a server only."]
 
@@ -50,6 +51,12 @@ async def _admitted(place: str, url: str | None, names: str = "") -> list[Varian
             "forecourt, one limit",
             ours.protected(ours.config(ours.admitting(1), url, namespace=f"one{names}")),
             config="one TokenBucket by principal",
+            side="ours",
+        ),
+        Variant(
+            "forecourt, one limit, that layer alone",
+            ours.protected(ours.config(ours.admitting(1), url, namespace=f"alone{names}"), layers=("rate_limit",)),
+            config='PolicyMiddleware(layers=("rate_limit",)): one TokenBucket by principal',
             side="ours",
         ),
         Variant(

@@ -3,21 +3,23 @@
 import itertools
 
 import redis.asyncio
-from forecourt.stores.contract import Question
-from forecourt.stores.opening import store_at
-from forecourt.stores.scripts import compose
-from forecourt.types import SystemClock
 
 from benchmarks import ours
 from benchmarks.bench import Bench
 from benchmarks.harness import Work
 from benchmarks.results import Table
+from forecourt.stores.contract import Question
+from forecourt.stores.opening import store_at
+from forecourt.stores.redis.client import Client, Script
+from forecourt.stores.scripts import compose_decision
+from forecourt.types import SystemClock
 
 TITLE = "The store's client"
 ABOUT = (
-    "CPU of this process per decision of one token bucket. redis-py calls the very script that forecourt composes, by "
-    "EVALSHA with decoding off, as its README does it: one client over its connection pool. forecourt's figure is of the "
-    "whole store as the stack uses it: failure policies, local holds, composing, deadline, parsing the answer."
+    "CPU of this process per decision of one token bucket. redis-py calls the very script that forecourt "
+    "composes, by EVALSHA with decoding off, as its README does it: one client over its connection pool. The "
+    "whole store is what the stack uses: the client under failure policies and local holds, with keys and "
+    "arguments laid out and the answer read."
 )
 _TASKS = (1, 8, 64)
 _CALLERS = 1000
@@ -27,32 +29,45 @@ async def run(bench: Bench) -> list[Table]:
     """Measure both at each number of tasks."""
     url = bench.server.url
     client = redis.asyncio.Redis.from_url(url)
-    script = await client.script_load(compose(("token_bucket",)))
     kind, args = ours.admitting()[0].operation()
+    source = compose_decision((kind,))
+    sha, script = await client.script_load(source), Script(source)
     keys = [f"bench:{number}" for number in range(_CALLERS)]
-    store = store_at(url, SystemClock())
+    store, wire = store_at(url, SystemClock()), Client(url)
     await store.open()
-    mine, theirs = itertools.cycle(keys), itertools.cycle(keys)
+    await wire.open()
+    callers = itertools.cycle(keys)
+    degraded = {True: 0, False: 0}
 
     async def decide() -> None:
-        (answer,) = await store.decide([Question(kind, f"ours:{next(mine)}", args)])
-        if answer.verdict != "go" or answer.degraded:
+        (answer,) = await store.decide([Question(kind, f"store:{next(callers)}", args)])
+        degraded[answer.degraded] += 1
+        if answer.verdict != "go":
             raise RuntimeError(f"the store answered {answer}")
 
     async def evalsha() -> None:
-        answer = await client.evalsha(script, 1, f"theirs:{next(theirs)}", *args)
+        answer = await client.evalsha(sha, 1, f"redis-py:{next(callers)}", *args)
         if answer[0] != 1:
             raise RuntimeError(f"the script answered {answer}")
 
+    async def run_script() -> None:
+        answer = await wire.run(script, [f"client:{next(callers)}"], args)
+        if not isinstance(answer, list) or answer[0] != 1:
+            raise RuntimeError(f"the script answered {answer!r}")
+
     works = [
         Work("redis-py EVALSHA", evalsha, "redis.asyncio.Redis.from_url(url).evalsha(…), hiredis parser"),
-        Work("forecourt's client", decide, "store_at(url).decide([…])", "ours"),
+        Work("forecourt, the client", run_script, "Client(url).run(script, keys, args)", "ours"),
+        Work("forecourt, the whole store", decide, "store_at(url).decide([question])", "ours"),
     ]
     tables = []
     for tasks in _TASKS:
         rows = await bench.measure_works(f"{tasks} tasks", works, tasks=tasks)
         title = f"{tasks} {'task' if tasks == 1 else 'tasks'} at a time"
         tables.append(Table(f"tasks_{tasks}", title, rows, reference=works[0].name, by="cpu"))
+    if degraded[True] > degraded[False] / 100:
+        raise RuntimeError(f"{degraded[True]} of {sum(degraded.values())} decisions were not the server's")
     await store.close()
+    await wire.close()
     await client.aclose()
     return tables

@@ -46,7 +46,9 @@ def _header(key: Any, algorithm: str) -> tuple[bytes, bytes]:
 def pyjwt(algorithm: str = "HS256") -> Part:
     """Return a dependency that decodes with PyJWT."""
     signing, verifying = _keys(algorithm)
-    key = jwt.PyJWK.from_dict({"kty": "oct", "k": jwt.utils.base64url_encode(_SECRET.encode()).decode(), "alg": "HS256"}).key
+    key = jwt.PyJWK.from_dict(
+        {"kty": "oct", "k": jwt.utils.base64url_encode(_SECRET.encode()).decode(), "alg": "HS256"}
+    ).key
     if algorithm != "HS256":
         key = serialization.load_pem_public_key(verifying)
 

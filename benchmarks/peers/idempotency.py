@@ -25,7 +25,7 @@ def asgi_idempotency_header(url: str | None) -> Part:
     backend = RedisBackend(redis=redis.asyncio.from_url(url)) if url else MemoryBackend()
 
     def install(app: FastAPI) -> None:
-        app.add_middleware(IdempotencyHeaderMiddleware, backend=backend)
+        app.add_middleware(IdempotencyHeaderMiddleware, backend=backend)  # type: ignore[arg-type]  # its README
 
     return Part(
         "asgi-idempotency-header",

@@ -33,11 +33,11 @@ from benchmarks.calls import ASGIApp
 class Allowance(NamedTuple):
     """So many calls in so many seconds."""
 
-    count: int
+    calls: int
     seconds: int
 
     def __str__(self) -> str:
-        return f"{self.count}/{self.seconds} second"
+        return f"{self.calls}/{self.seconds} second"
 
 
 class Peer(NamedTuple):
@@ -98,10 +98,10 @@ def _limits(strategy: str) -> Callable[[Allowance, str | None], Awaitable[ASGIAp
 
 
 async def _bucket(allowance: Allowance, url: str | None) -> Any:
-    rates = [Rate(allowance.count, allowance.seconds * 1000)]
+    rates = [Rate(allowance.calls, allowance.seconds * 1000)]
     if url is None:
         return InMemoryBucket(rates)
-    return await RedisBucket.init(rates, redis.asyncio.Redis.from_url(url), "get_record")  # type: ignore[misc]  # awaited for async clients
+    return await RedisBucket.init(rates, redis.asyncio.Redis.from_url(url), "get_record")
 
 
 async def pyrate(allowance: Allowance, url: str | None) -> ASGIApp:
@@ -127,12 +127,12 @@ def _throttled(using: str, *, headers: bool = False) -> Callable[[Allowance, str
             store = throttled_stores.RedisStore(server=url)
         unit = {1: "s", 3600: "h"}[allowance.seconds]
         limiter = throttled_fastapi.Limiter(
-            f"{allowance.count}/{unit}", store=store, using=using, key_func=throttled_fastapi.get_remote_address
+            f"{allowance.calls}/{unit}", store=store, using=using, key_func=throttled_fastapi.get_remote_address
         )
         app = fastapi(decorate=limiter.limit())
         app.add_exception_handler(
             throttled_fastapi.RateLimitExceededError,
-            throttled_fastapi.rate_limit_exceeded_handler,  # type: ignore[arg-type]  # its documentation
+            throttled_fastapi.rate_limit_exceeded_handler,
         )
         if headers:
             app.add_middleware(throttled_fastapi.RateLimitMiddleware)
@@ -144,30 +144,67 @@ def _throttled(using: str, *, headers: bool = False) -> Callable[[Allowance, str
 async def fastapi_redis_sdk(allowance: Allowance, url: str | None) -> ASGIApp:
     get_settings().url = url
     unit = {1: "second", 3600: "hour"}[allowance.seconds]
-    app = fastapi(dependencies=[Depends(rate_limit(f"{allowance.count}/{unit}"))])
+    app = fastapi(dependencies=[Depends(rate_limit(f"{allowance.calls}/{unit}"))])
     FastAPIRedis(app).lifespan().rate_limiting()
     return app
 
 
 async def alcazaba(allowance: Allowance, url: str | None) -> ASGIApp:
     backend = RedisBackend(redis.asyncio.Redis.from_url(url)) if url else InMemoryBackend()
-    app = fastapi(dependencies=[Depends(FastAPIRateLimiter(times=allowance.count, seconds=allowance.seconds))])
+    app = fastapi(dependencies=[Depends(FastAPIRateLimiter(times=allowance.calls, seconds=allowance.seconds))])
     Cache(backend, prefix="bench").install(app)
     return app
 
 
 PEERS = (
-    Peer("slowapi, decorator", "@limiter.limit, key get_remote_address, fixed window, no headers; synchronous client", slowapi_decorator),
+    Peer(
+        "slowapi, decorator",
+        "@limiter.limit, key get_remote_address, fixed window, no headers; synchronous client",
+        slowapi_decorator,
+    ),
     Peer("slowapi, ASGI", "SlowAPIASGIMiddleware with default_limits; synchronous client", slowapi_asgi),
     Peer("slowapi, BaseHTTP", "SlowAPIMiddleware with default_limits; synchronous client", slowapi_base_http),
-    Peer("limits, fixed window", "limits.aio FixedWindowRateLimiter in a Depends, no headers; redis-py", _limits("FixedWindowRateLimiter")),
-    Peer("limits, moving window", "limits.aio MovingWindowRateLimiter in a Depends, no headers; redis-py", _limits("MovingWindowRateLimiter")),
-    Peer("limits, sliding window", "limits.aio SlidingWindowCounterRateLimiter in a Depends, no headers; redis-py", _limits("SlidingWindowCounterRateLimiter")),
-    Peer("pyrate-limiter", "InMemoryBucket or RedisBucket, try_acquire_async(blocking=False) in a Depends; one bucket for all callers", pyrate),
-    Peer("fastapi-limiter", "Depends(RateLimiter(limiter=Limiter(…))) over pyrate-limiter; one bucket for all callers", fastapi_limiter),
-    Peer("throttled-py, token bucket", "its FastAPI Limiter decorator, key get_remote_address, no headers", _throttled("token_bucket")),
+    Peer(
+        "limits, fixed window",
+        "limits.aio FixedWindowRateLimiter in a Depends, no headers; redis-py",
+        _limits("FixedWindowRateLimiter"),
+    ),
+    Peer(
+        "limits, moving window",
+        "limits.aio MovingWindowRateLimiter in a Depends, no headers; redis-py",
+        _limits("MovingWindowRateLimiter"),
+    ),
+    Peer(
+        "limits, sliding window",
+        "limits.aio SlidingWindowCounterRateLimiter in a Depends, no headers; redis-py",
+        _limits("SlidingWindowCounterRateLimiter"),
+    ),
+    Peer(
+        "pyrate-limiter",
+        "InMemoryBucket or RedisBucket, try_acquire_async(blocking=False) in a Depends; one bucket for all callers",
+        pyrate,
+    ),
+    Peer(
+        "fastapi-limiter",
+        "Depends(RateLimiter(limiter=Limiter(…))) over pyrate-limiter; one bucket for all callers",
+        fastapi_limiter,
+    ),
+    Peer(
+        "throttled-py, token bucket",
+        "its FastAPI Limiter decorator, key get_remote_address, no headers",
+        _throttled("token_bucket"),
+    ),
     Peer("throttled-py, GCRA", "its FastAPI Limiter decorator, key get_remote_address, no headers", _throttled("gcra")),
-    Peer("throttled-py, GCRA with headers", "the same and its RateLimitMiddleware, which adds RateLimit fields", _throttled("gcra", headers=True)),
-    Peer("fastapi-redis-sdk", "Depends(rate_limit(…)), lifespan().rate_limiting(), X-RateLimit headers", fastapi_redis_sdk, ("valkey",)),
+    Peer(
+        "throttled-py, GCRA with headers",
+        "the same and its RateLimitMiddleware, which adds RateLimit fields",
+        _throttled("gcra", headers=True),
+    ),
+    Peer(
+        "fastapi-redis-sdk",
+        "Depends(rate_limit(…)), lifespan().rate_limiting(), X-RateLimit headers",
+        fastapi_redis_sdk,
+        ("valkey",),
+    ),
     Peer("fastapi-alcazaba", "Depends(FastAPIRateLimiter(…)), sliding window, RateLimit headers", alcazaba),
 )

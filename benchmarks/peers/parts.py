@@ -1,4 +1,4 @@
-"""A part is what one package adds to an app: dependencies, a decorator, a middleware, a lifespan. Parts make up an app."""
+"""Parts make up an app: a part is what one package adds, such as dependencies, a decorator, a middleware."""
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager

@@ -65,7 +65,9 @@ def starlette_exporter(name: str = "bench") -> Part:
 
 def _logger(serializer: Any = None, *, stdlib: bool = False) -> Any:
     """Return a logger as structlog's documentation sets it up for speed, writing to nowhere."""
-    renderer = structlog.processors.JSONRenderer(serializer=serializer) if serializer else structlog.processors.JSONRenderer()
+    renderer = (
+        structlog.processors.JSONRenderer(serializer=serializer) if serializer else structlog.processors.JSONRenderer()
+    )
     if stdlib:
         target: Any = logging.Logger("bench-access", logging.INFO)
         target.addHandler(logging.StreamHandler(open(os.devnull, "w")))  # noqa: SIM115, PTH123  # open as long as the process

@@ -3,23 +3,39 @@
 from forecourt.config import JobConfig
 from forecourt.errors import ConfigError, ForecourtError, StoreDown, StoreError, StoreOverloaded
 from forecourt.exchange import Exchange
+from forecourt.ledger import Ledger
 from forecourt.policies import (
+    Accounts,
+    Concurrency,
+    Credits,
     Debounce,
     EndpointPolicy,
     FixedWindow,
     FloodGuard,
+    Quota,
     SlidingWindow,
     Throttle,
     TokenBucket,
 )
 from forecourt.principals import Principal
 from forecourt.responses import Problem
-from forecourt.stack import FloodGuardMiddleware, PolicyMiddleware, RateLimitMiddleware
+from forecourt.stack import (
+    ConcurrencyMiddleware,
+    CreditsMiddleware,
+    FloodGuardMiddleware,
+    PolicyMiddleware,
+    RateLimitMiddleware,
+)
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Accounts",
+    "Concurrency",
+    "ConcurrencyMiddleware",
     "ConfigError",
+    "Credits",
+    "CreditsMiddleware",
     "Debounce",
     "EndpointPolicy",
     "Exchange",
@@ -28,9 +44,11 @@ __all__ = [
     "FloodGuardMiddleware",
     "ForecourtError",
     "JobConfig",
+    "Ledger",
     "PolicyMiddleware",
     "Principal",
     "Problem",
+    "Quota",
     "RateLimitMiddleware",
     "SlidingWindow",
     "StoreDown",

@@ -2,6 +2,7 @@
 
 forecourt check module:app     exit 1 and one line for each thing that would stop it at startup
 forecourt show module:app      endpoint, path, policies, and where each came from
+forecourt credits …            grant credits, read a balance, read an account's journal
 """
 
 import argparse
@@ -10,8 +11,9 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+from forecourt import cli_credits
 from forecourt.config import ResolvedPolicy
-from forecourt.errors import ConfigError
+from forecourt.errors import ConfigError, StoreError
 from forecourt.inspection import Inspection, inspect
 from forecourt.routing import Endpoint
 from forecourt.types import ASGIApp
@@ -23,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     run: Callable[[argparse.Namespace], int] = given.run
     try:
         return run(given)
-    except ConfigError as error:
+    except (ConfigError, StoreError) as error:
         print(error, file=sys.stderr)
         return 2
 
@@ -40,6 +42,7 @@ def _parser() -> argparse.ArgumentParser:
         command.set_defaults(run=run)
         if name == "check":
             command.add_argument("--strict", action="store_true", help="also say what is weak")
+    cli_credits.add_to(commands)
     return parser
 
 

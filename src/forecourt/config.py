@@ -35,6 +35,7 @@ from forecourt.config_file import read
 from forecourt.config_limits import disagreements
 from forecourt.config_policies import EndpointProtocol, FieldSource, Policies, ResolvedPolicy
 from forecourt.errors import ConfigError
+from forecourt.policies.credits import Accounts
 from forecourt.policies.endpoint import EndpointPolicy
 from forecourt.policies.flood_guard import FloodGuard
 from forecourt.policies.limit import KEYS
@@ -95,11 +96,11 @@ def _key_functions(table: Mapping[str, KeyFunction]) -> Mapping[str, KeyFunction
 class JobConfig(BaseSettings):
     """What protects each endpoint; see the module for where its fields come from.
 
-    `endpoints`: policies by endpoint name or glob. `default`: for endpoints and fields that none of them
-    names. `store`: where state lives. `trusted_proxies`: addresses and networks whose forwarded headers
-    count, "unix" for a peer without an address. `routes`: names for routes, `{"v2_get": "GET
-    /v2/records/{id}"}`. `key_functions`: more words for the `key` of a limit. `flood_guard`: a limit per
-    client address before all else. `namespace`: how all keys in the store begin. `limit_headers`: the fields
+    `endpoints`: policies by endpoint name or glob. `default`: for endpoints and fields that none of them names.
+    `store`: where state lives. `trusted_proxies`: addresses and networks whose forwarded headers count, "unix" for a
+    peer without an address. `routes`: names for routes, `{"v2_get": "GET /v2/records/{id}"}`. `key_functions`: more
+    words for the `key` of a limit. `flood_guard`: a limit per client address before all else. `accounts`: what
+    callers are given to pay credits with. `namespace`: how all keys in the store begin. `limit_headers`: the fields
     that tell callers their limits. `ipv6_prefix`: callers of one such network are one client.
 
     Frozen, and equal only to itself. Raises ConfigError.
@@ -118,6 +119,7 @@ class JobConfig(BaseSettings):
         Mapping[str, Annotated[KeyFunction, PlainValidator(_key_function)]], AfterValidator(_key_functions)
     ] = Field(default_factory=dict)
     flood_guard: FloodGuard | None = None
+    accounts: Accounts = Field(default_factory=Accounts)
     namespace: Annotated[str, PlainValidator(_namespace)] = "fc"
     limit_headers: Literal["draft-11", "legacy", "both", "none"] = "draft-11"
     ipv6_prefix: Annotated[Count, AfterValidator(_prefix)] = 64

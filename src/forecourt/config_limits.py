@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from forecourt.config_policies import limits
+from forecourt.policies.concurrency import Concurrency
 from forecourt.policies.endpoint import EndpointPolicy
 from forecourt.policies.limit import KEY_REASON, KEYS
 from forecourt.policies.rate_limit import RateLimit
@@ -25,24 +26,37 @@ def disagreements(
 ) -> list[str]:
     """Return a line for each key without a function, and for each bucket that is described in two ways."""
     placed = list(_placed(endpoints, default))
-    return [*_unknown_keys(placed, set(key_functions)), *_described_twice(placed)]
+    keys = [*((each.place, each.limit.key) for each in placed), *_keys_of_concurrency(endpoints, default)]
+    return [*_unknown_keys(keys, set(key_functions)), *_described_twice(placed)]
 
 
 def _placed(endpoints: Mapping[str, EndpointPolicy], default: EndpointPolicy | None) -> Iterator[Placed]:
-    policies: list[tuple[Place, EndpointPolicy]] = [(("default",), default)] if default else []
-    policies += [(("endpoints", name), policy) for name, policy in endpoints.items()]
-    for place, policy in policies:
+    for place, policy in _policies(endpoints, default):
         several = isinstance(policy.rate_limit, tuple)
         for position, limit in enumerate(limits(policy.rate_limit)):
             yield Placed((*place, "rate_limit", position) if several else (*place, "rate_limit"), limit)
 
 
-def _unknown_keys(placed: Iterable[Placed], functions: set[str]) -> Iterator[str]:
+def _keys_of_concurrency(
+    endpoints: Mapping[str, EndpointPolicy], default: EndpointPolicy | None
+) -> Iterator[tuple[Place, str]]:
+    for place, policy in _policies(endpoints, default):
+        if isinstance(policy.concurrency, Concurrency):
+            yield (*place, "concurrency"), policy.concurrency.key
+
+
+def _policies(
+    endpoints: Mapping[str, EndpointPolicy], default: EndpointPolicy | None
+) -> list[tuple[Place, EndpointPolicy]]:
+    policies: list[tuple[Place, EndpointPolicy]] = [(("default",), default)] if default else []
+    return policies + [(("endpoints", name), policy) for name, policy in endpoints.items()]
+
+
+def _unknown_keys(keys: Iterable[tuple[Place, str]], functions: set[str]) -> Iterator[str]:
     known = {*KEYS, *functions}
-    for place, limit in placed:
-        if limit.key not in known and not limit.key.startswith("header:"):
-            reason = KEY_REASON + nearest(limit.key, known)
-            yield f"{spelt((*place, 'key'))}: {not_allowed(limit.key, reason)}"
+    for place, key in keys:
+        if key not in known and not key.startswith("header:"):
+            yield f"{spelt((*place, 'key'))}: {not_allowed(key, KEY_REASON + nearest(key, known))}"
 
 
 def _described_twice(placed: Iterable[Placed]) -> Iterator[str]:

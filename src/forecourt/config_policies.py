@@ -7,6 +7,8 @@ from fnmatch import translate
 from typing import Literal, NamedTuple
 
 from forecourt.errors import ConfigError
+from forecourt.policies.concurrency import Concurrency
+from forecourt.policies.credits import Credits
 from forecourt.policies.endpoint import EndpointPolicy
 from forecourt.policies.rate_limit import RateLimit
 from forecourt.policies.wording import spelt
@@ -49,6 +51,18 @@ class ResolvedPolicy:
     def rate_limit(self) -> tuple[RateLimit, ...]:
         """The limits, all of which must let a call pass; empty when off."""
         return limits(self.fields["rate_limit"].value)
+
+    @property
+    def concurrency(self) -> Concurrency | None:
+        """How many calls may be at work at once; None when off."""
+        value = self.fields["concurrency"].value
+        return value if isinstance(value, Concurrency) else None
+
+    @property
+    def credits(self) -> Credits | None:
+        """What a call costs; None when off."""
+        value = self.fields["credits"].value
+        return value if isinstance(value, Credits) else None
 
 
 class Glob(NamedTuple):

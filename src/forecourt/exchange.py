@@ -14,12 +14,15 @@ Layers own keys and refusals, the store owns precedence, the exchange owns undoi
 import asyncio
 import logging
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import NamedTuple, Protocol, runtime_checkable
 
 from forecourt.clients import Clients
 from forecourt.config import JobConfig
 from forecourt.errors import StoreError, StoreOverloaded
+from forecourt.leases import Heartbeat
+from forecourt.policies.credits import MOST_CREDITS
 from forecourt.principals import Keys, Principal
 from forecourt.responses import OVERLOADED, STORE_UNAVAILABLE, Header, Problem, Refusal, Renderer, render
 from forecourt.routing import Endpoint
@@ -67,6 +70,21 @@ class Asks(Protocol):
         ...
 
 
+@runtime_checkable
+class Waits(Protocol):
+    """A layer that asks, and that may wait where its answer refuses."""
+
+    async def wait(
+        self, exchange: "Exchange", place: int, again: Callable[[], Awaitable[list[Answer]]]
+    ) -> list[Answer] | None:
+        """Wait until the answer at `place`, the only one to refuse, may be another, and ask for all `again`.
+
+        None: waiting is of no use. What was granted to the layer meanwhile is its own to undo, unless it was granted
+        again. Raises what `again` raises.
+        """
+        ...
+
+
 class Runtime:
     """What all exchanges of one config share in this process: its store, clock, keys and client addresses."""
 
@@ -77,6 +95,7 @@ class Runtime:
         self.renderer = renderer
         self.keys = Keys(config.namespace)
         self.clients = Clients(config.trusted_proxies, ipv6_prefix=config.ipv6_prefix)
+        self.heartbeat = Heartbeat(store.settle, clock)
         self.mismatches = 0
         """How often another endpoint ran than the one resolved; anything but 0 is a fault."""
         self._settling: set[asyncio.Task[None]] = set()
@@ -92,6 +111,7 @@ class Runtime:
         """Settle what is under way and close the store after the last of them."""
         self._users -= 1
         if self._users == 0:
+            self.heartbeat.stop()
             await self._drain()
             await self.store.close()
 
@@ -142,10 +162,12 @@ class Exchange:
         "_refusal",
         "_replays",
         "_trailers",
+        "balance",
         "endpoint",
         "headers",
         "notes",
         "params",
+        "price",
         "principal",
         "refused",
         "runtime",
@@ -165,6 +187,10 @@ class Exchange:
         self.notes: dict[object, object] = {}
         self.status: int | None = None
         self.refused: Problem | None = None
+        self.balance: int | None = None
+        """The caller's credits after this call's reservation; None where it costs none."""
+        self.price: int | None = None
+        """What the handler charged so far; None: the endpoint's fixed amount holds."""
         self._askers: tuple[Asks, ...] = ()
         self._answers: dict[Asks, Sequence[Answer]] | None = None
         self._refusal: ASGIApp | None = None
@@ -185,6 +211,16 @@ class Exchange:
         if self._client is None:
             self._client = self.runtime.clients.key(self.scope)
         return self._client
+
+    def charge(self, amount: int) -> None:
+        """Have this call cost `amount` credits instead of the endpoint's fixed amount; several calls add up.
+
+        It is settled when the response has ended; what is said later (in a background task) comes too late. Where the
+        endpoint charges nothing, nor does this. ValueError when it is no whole number of credits.
+        """
+        if type(amount) is not int or not 0 <= amount <= MOST_CREDITS:
+            raise ValueError(f"charge({amount!r}): must be a whole number of credits, 0 to {MOST_CREDITS}")
+        self.price = (self.price or 0) + amount
 
     async def run(self, app: ASGIApp, receive: Receive, send: Send) -> None:
         """Pass through `app`; whatever was granted is settled by the end, however it ends."""
@@ -232,10 +268,22 @@ class Exchange:
         if not asked:
             return None
         try:
-            answers = await self.runtime.store.decide([question for _, stated in asked for question in stated])
+            answers = await self._decide(asked)
         except StoreError as error:
             return self._undecided(error)
         return self._tell(asked, answers, told)
+
+    async def _decide(self, asked: Sequence[tuple[Asks, Sequence[Question]]]) -> list[Answer]:
+        """Ask all questions at once; again, where one refuses alone and its layer waited until it need not."""
+        decide = partial(self.runtime.store.decide, [question for _, stated in asked for question in stated])
+        answers = await decide()
+        refusing = [place for place, answer in enumerate(answers) if answer.verdict == "refuse"]
+        if len(refusing) == 1:
+            layers = [layer for layer, stated in asked for _ in stated]
+            layer = layers[refusing[0]]
+            if isinstance(layer, Waits):
+                return await layer.wait(self, refusing[0], decide) or answers
+        return answers
 
     def _tell(
         self,
@@ -252,10 +300,12 @@ class Exchange:
             if layer.settles and mine[0].granted:
                 self._granted.append((layer, mine))
             response = layer.answered(self, mine) if mine[0].values or mine[0].degraded else None
-            if response and not any(answer.verdict == "refuse" for answer in mine):
-                self._replays[layer] = response
-            else:
+            if response is None:
+                continue
+            if any(answer.verdict == "refuse" for answer in mine):
                 refusal = refusal or response
+            else:
+                self._replays[layer] = response
         return refusal
 
     def _undecided(self, error: StoreError) -> Refusal:
@@ -299,8 +349,8 @@ class Exchange:
         if not self.headers:
             return message
         theirs = list(message.get("headers") or ())
-        names = {bytes(name).lower() for name, _ in theirs}
-        return {**message, "headers": [*theirs, *(field for field in self.headers if field[0] not in names)]}
+        names = dict(theirs)
+        return {**message, "headers": theirs + [field for field in self.headers if field[0] not in names]}
 
     def _settlements(self) -> list[Settlement]:
         granted, self._granted = self._granted, []

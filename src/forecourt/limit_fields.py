@@ -7,6 +7,7 @@ X-RateLimit-Limit, -Remaining and -Reset (seconds from now).
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 from forecourt.responses import Header
@@ -15,12 +16,22 @@ from forecourt.types import SECOND
 LimitHeaders = Literal["draft-11", "legacy", "both", "none"]
 
 
-class Quota(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Quota:
     """What a limit promises: `limit` units per `window` whole seconds (0: shorter than the syntax can say)."""
 
     name: str
     limit: int
     window: int
+    unit: str = ""
+    """A registered quota unit other than requests, such as `concurrent-requests`."""
+    item: str = field(init=False)
+    """Its item in RateLimit-Policy."""
+
+    def __post_init__(self) -> None:
+        window = f";w={self.window}" if self.window else ""
+        unit = f';qu="{self.unit}"' if self.unit else ""
+        object.__setattr__(self, "item", f'"{self.name}";q={self.limit}{unit}{window}')
 
 
 class Standing(NamedTuple):
@@ -38,13 +49,12 @@ def draft_11(standings: Sequence[Standing]) -> list[Header]:
     """Write RateLimit-Policy and RateLimit, every limit in each."""
     if not standings:
         return []
-    policies = ", ".join(
-        f'"{quota.name}";q={quota.limit};w={quota.window}' if quota.window else f'"{quota.name}";q={quota.limit}'
-        for quota, _, _ in standings
-    )
+    policies = ", ".join([quota.item for quota, _, _ in standings])
     limits = ", ".join(
-        f'"{quota.name}";r={remaining};t={-(-reset // SECOND)}' if reset else f'"{quota.name}";r={remaining}'
-        for quota, remaining, reset in standings
+        [
+            f'"{quota.name}";r={remaining};t={-(-reset // SECOND)}' if reset else f'"{quota.name}";r={remaining}'
+            for quota, remaining, reset in standings
+        ]
     )
     return [(b"ratelimit-policy", policies.encode("latin-1")), (b"ratelimit", limits.encode("latin-1"))]
 

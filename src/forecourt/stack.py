@@ -13,6 +13,8 @@ from typing import NamedTuple
 from forecourt.config import JobConfig, ResolvedPolicy
 from forecourt.errors import ConfigError
 from forecourt.exchange import STATE, Asks, Chain, Exchange, Runtime, exchange_of
+from forecourt.layers.concurrency import ConcurrencyLayer
+from forecourt.layers.credits import CreditsLayer
 from forecourt.layers.endpoint import EndpointLayer
 from forecourt.layers.errors import ErrorsLayer
 from forecourt.layers.flood_guard import FloodGuardCounter, FloodGuardLayer
@@ -56,6 +58,18 @@ def _rate_limit(app: ASGIApp, site: Site) -> ASGIApp | None:
     return RateLimitLayer(app, policy=site.policy.rate_limit, endpoint=site.endpoint, runtime=site.runtime)
 
 
+def _concurrency(app: ASGIApp, site: Site) -> ASGIApp | None:
+    if site.endpoint is None or site.policy is None or site.policy.concurrency is None:
+        return None
+    return ConcurrencyLayer(app, policy=site.policy.concurrency, endpoint=site.endpoint, runtime=site.runtime)
+
+
+def _credits(app: ASGIApp, site: Site) -> ASGIApp | None:
+    if site.endpoint is None or site.policy is None or site.policy.credits is None:
+        return None
+    return CreditsLayer(app, policy=site.policy.credits, endpoint=site.endpoint, runtime=site.runtime)
+
+
 ERRORS = "errors"
 """Row 1, outermost: one log line and one problem for what nobody handled, whichever layer it came from.
 Row 2 is the endpoint layer, always there: everything below only looks up what it resolved."""
@@ -67,6 +81,8 @@ ROWS: tuple[Row, ...] = (
         _flood_guard,
     ),
     Row("rate_limit", "below auth, as it counts principals; cheap refusals before costly work", _rate_limit),
+    Row("concurrency", "stands or falls with the rate limits, in the same group of the one trip", _concurrency),
+    Row("credits", "charged only for work that is new and was let in", _credits),
 )
 """The rows that are compiled per endpoint, outermost first; the handler's check is always innermost."""
 
@@ -220,6 +236,20 @@ class RateLimitMiddleware(PolicyMiddleware):
 
     def __init__(self, app: ASGIApp, config: JobConfig | None = None) -> None:
         super().__init__(app, config, layers=("rate_limit",))
+
+
+class ConcurrencyMiddleware(PolicyMiddleware):
+    """The stack with the concurrency limits alone."""
+
+    def __init__(self, app: ASGIApp, config: JobConfig | None = None) -> None:
+        super().__init__(app, config, layers=("concurrency",))
+
+
+class CreditsMiddleware(PolicyMiddleware):
+    """The stack with the credits alone."""
+
+    def __init__(self, app: ASGIApp, config: JobConfig | None = None) -> None:
+        super().__init__(app, config, layers=("credits",))
 
 
 class FloodGuardMiddleware(PolicyMiddleware):

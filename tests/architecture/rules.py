@@ -32,11 +32,11 @@ Rule = Callable[[Sources], Iterator[str]]
 FLOORS = (
     ("types", "errors"),
     ("policies", "core"),
-    ("config*", "routing", "responses", "clients", "principals", "lifespan", "limit_fields", "stores"),
-    ("exchange",),
+    ("config*", "routing", "responses", "clients", "principals", "lifespan", "limit_fields", "stores", "leases"),
+    ("exchange", "ledger"),
     ("layers", "jobs", "db"),
     ("stack",),
-    ("integrations", "inspection", "cli", "testing"),
+    ("integrations", "inspection", "cli*", "testing"),
     ("__init__",),
 )
 """What lies on which floor, lowest first; imports go to the same floor or down."""

@@ -85,7 +85,7 @@ def _targets(node: Importing, package: str, modules: set[str]) -> Iterator[str]:
         source = ".".join([*around, *([node.module] if node.module else [])])
         for alias in node.names:
             yield each if (each := f"{source}.{alias.name}") in modules else source
-    elif ast.unparse(node.func) in {"__import__", "import_module", "importlib.import_module"}:
+    elif {getattr(node.func, "id", ""), getattr(node.func, "attr", "")} & {"__import__", "import_module"}:
         yield from (str(each.value) for each in node.args[:1] if isinstance(each, ast.Constant))
 
 
@@ -109,14 +109,8 @@ def annotations(node: Named | ast.AnnAssign) -> Iterator[str]:
     if isinstance(node, ast.AnnAssign):
         found = [node.annotation]
     elif isinstance(node, Function):
-        every = [
-            node.args.vararg,
-            *node.args.posonlyargs,
-            *node.args.args,
-            *node.args.kwonlyargs,
-            node.args.kwarg,
-        ]
-        found = [node.returns, *(argument.annotation for argument in every if argument)]
+        arguments = (each for each in ast.walk(node.args) if isinstance(each, ast.arg))
+        found = [node.returns, *(argument.annotation for argument in arguments)]
     yield from (ast.unparse(each) for each in found if each)
 
 

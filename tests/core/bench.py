@@ -171,9 +171,13 @@ class Move(NamedTuple):
     change: bool
 
 
-def moves(steps: int) -> st.SearchStrategy[list[Move]]:
-    """Return strategies of histories of so many steps, each drawn from four bytes so that many are cheap."""
-    return st.binary(min_size=4 * steps, max_size=4 * steps).map(_moves)
+def moves(steps: int, *, plain: bool = False) -> st.SearchStrategy[list[Move]]:
+    """Return histories of so many steps, each drawn from four bytes so that many are cheap.
+
+    In `plain` ones nothing is given back and nothing asked in shadow.
+    """
+    drawn = st.binary(min_size=4 * steps, max_size=4 * steps).map(_moves)
+    return drawn.map(lambda steps: [step._replace(shadow=False, back=False) for step in steps]) if plain else drawn
 
 
 def _moves(drawn: bytes) -> list[Move]:

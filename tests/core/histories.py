@@ -19,7 +19,7 @@ class Asked(NamedTuple):
 
 
 def walk(limits: Sequence[Limit], moves: Sequence[Move], *, honest: bool = False) -> Iterator[Asked]:
-    """Yield every call of a history; `honest` ones know no clock set back and nothing given back.
+    """Yield every call of a history; in `honest` ones the clock is never set back.
 
     With more than one set of parameters a step may go on with the next of them.
     """
@@ -35,7 +35,7 @@ def walk(limits: Sequence[Limit], moves: Sequence[Move], *, honest: bool = False
         bench.now += step
         lived += max(0, step)
         at += move.change
-        if move.back and not honest and granted and limit.kind in GIVING_BACK:
+        if move.back and granted and limit.kind in GIVING_BACK:
             bench.back(*limit.back(*granted))
         before = bench.later(0)
         last = bench.ask(*limit.args(move.cost, int(move.shadow)))

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
+from fastapi import APIRouter
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from starlette.applications import Starlette
@@ -28,7 +29,9 @@ from tests.routing.apps import (
     starlette_app,
 )
 
-EXAMPLES = int(os.environ.get("FORECOURT_EXAMPLES", "100"))
+EXAMPLES = int(os.environ.get("FORECOURT_EXAMPLES", "60"))
+FALLS_BACK_ALWAYS = hasattr(APIRouter, "_frontend_match_is_more_specific")
+"""Whether frontends answer any page with their index; FastAPI 0.138 did only for names without a dot."""
 AS_MANY = settings(
     max_examples=EXAMPLES,
     deadline=None,
@@ -74,11 +77,11 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 async def patient(app: ASGIApp, scope: Scope) -> Answer:
     """Run one scope through an app for a client that stays until the answer is whole."""
     answer = Answer()
-    first = {"type": "websocket.connect" if scope["type"] == "websocket" else "http.request"}
-    messages = iter([first])
+    first: Message = {"type": "websocket.connect" if scope["type"] == "websocket" else "http.request"}
+    waiting = [first]
 
     async def receive() -> Message:
-        return next(messages, None) or await asyncio.Future()
+        return waiting.pop() if waiting else await asyncio.Future()
 
     async def send(message: Message) -> None:
         answer.messages.append(message)
@@ -127,8 +130,8 @@ def compare_without_handler(
         assert passed["type"] == "websocket" or answer.status in {307, 404, 405}
         return
     # HEAD has no body, and a directory without its last slash is redirected.
-    assert answer.status == 307 or (answer.status == 200 and passed["method"] == "HEAD") or answer.body
-    if answer.body:
+    assert answer.status in ({200, 307} if FALLS_BACK_ALWAYS else {200, 307, 404})
+    if answer.body.startswith(b"frontend"):
         assert resolved.endpoint.path.endswith(pages[int(answer.body.split()[1])] + "/{path}")
     assert table.ran(resolved.endpoint, passed)
 

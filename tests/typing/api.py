@@ -2,12 +2,35 @@
 
 What must be accepted stands here as a user would write it, what is inferred in an `assert_type`. What must be
 refused carries a `type: ignore` with its code, which mypy calls unused as soon as the mistake is accepted.
-Use only names that are public: `forecourt` itself, and modules that the docs name.
+Only public names are used: those of `forecourt` itself, and modules that the docs name.
 """
 
 from typing import assert_type
 
+from fastapi import FastAPI
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+
 import forecourt
+from forecourt import EndpointPolicy, JobConfig, PolicyMiddleware, SlidingWindow, TokenBucket
 
 assert_type(forecourt.__version__, str)
 assert_type(forecourt.__all__, list[str])
+
+bucket = TokenBucket(max_tokens=5, refill_rate=1)
+window = SlidingWindow(limit=10, window=60)
+config = JobConfig(
+    default=EndpointPolicy(),
+    endpoints={"get_record": EndpointPolicy(rate_limit=[bucket, window])},
+)
+assert_type(JobConfig.from_file("policies.toml"), JobConfig)
+
+fastapi = FastAPI()
+fastapi.add_middleware(PolicyMiddleware, config=config)
+starlette = Starlette(middleware=[Middleware(PolicyMiddleware, config=config)])
+wrapped = PolicyMiddleware(starlette, config=config)
+again = PolicyMiddleware(wrapped, config=config)
+
+TokenBucket(max_tokens=5)  # type: ignore[call-arg]  # a bucket that is never refilled is not meant
+EndpointPolicy(rate_limits=bucket)  # type: ignore[call-arg]  # no such field
+fastapi.add_middleware(PolicyMiddleware, configuration=config)  # type: ignore[call-arg]  # no such argument

@@ -1,8 +1,8 @@
 """An account of credits: what its quota gives in each period, what was granted on top, and what is held.
 
-A balance has two parts. The *quota* gives `amount` anew in each period; what is left of it at the end rolls over up to
-`rollover`, the rest lapses. *Prepaid* credits were granted, and stay until they are spent. A charge takes from the quota
-first. What is charged is *held* until it is settled; what comes back goes where it came from.
+A balance has two parts. The *quota* gives `amount` anew in each period; what is left of it at the end rolls over up
+to `rollover`, the rest lapses. *Prepaid* credits were granted, and stay until they are spent. A charge takes from the
+quota first. What is charged is *held* until it is settled; what comes back goes where it came from.
 
 The quota counts what was used, not what is left, and knows when its period began, not which kind of period it was. So a
 caller who comes under two plans at once, or changes plan to and fro, has used what it has used under both, and gains at
@@ -23,7 +23,7 @@ FORGOTTEN = 400 * DAY
 """How long an account that was never granted anything keeps what it carries, in µs after its period."""
 
 _MOST_SKIPPED = 1000  # periods of silence that are counted: no quota rolls over more than a thousand times itself
-_MOST_AHEAD = 2000  # periods that a wait may last, so that it stays exact: 166 years of months
+_MOST_AHEAD = 1500  # periods that a wait may last, so that it stays exact: 125 years of months
 
 
 class Terms(NamedTuple):

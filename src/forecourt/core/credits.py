@@ -8,10 +8,10 @@ A charge is known by its id, and each step may be told twice:
     credits_grant    adds prepaid credits (or takes them, below zero); the same id again adds nothing
     credits_history  reads the journal
 
-A hold that nobody settles comes back when it expires: the next charge sweeps up to 64 of them. Its id is remembered for a
-day, so that work which outlasted its hold still pays when it is settled at last. Settling what is not held does nothing,
-which is why settling three times charges once; with `keep` the id of what was paid is remembered, so that the same work
-asked for again under this id is not charged again. So are the ids of grants.
+A hold that nobody settles comes back when it expires: the next charge sweeps up to 64 of them. Its id is remembered
+for a day, so that work which outlasted its hold still pays when it is settled at last. Settling what is not held does
+nothing, which is why settling three times charges once; with `keep` the id of what was paid is remembered, so that
+the same work asked for again under this id is not charged again. So are the ids of grants.
 
 What was granted, given by the quota, held, spent and left always adds up (see `core.accounts`), and every change of a
 balance is a line of the journal, the last `kept` of which stay. Its kinds are `grant`, `charge`, `settle`, `refund`,
@@ -33,9 +33,10 @@ MOST_PREPAID = EXACT // 2
 def charge(states: tuple[State | None, ...], now: int, args: tuple[Arg, ...]) -> Outcome:
     """Hold an amount; args: amount, ttl in µs, id, and the quota's terms: every, amount, rollover; lines kept.
 
-    Values: balance after, µs until the quota renews (-1: there is none; where refused, µs until renewals have made room,
-    -1: they never do), what is held under this id, what is held in all. An amount of 0 only looks: it sweeps and renews,
-    by the terms that the account has or else by those given. Sweeping takes effect even where the call is refused.
+    Values: balance after, µs until the quota renews (-1: there is none; where refused, µs until renewals have made
+    room, -1: they never do), what is held under this id, what is held in all. An amount of 0 only looks: it sweeps
+    and renews, by the terms that the account has or else by those given. Sweeping takes effect even where the call is
+    refused.
     """
     cost, ttl, own, every, amount, rollover, kept = cast("tuple[int, int, str, int, int, int, int]", args)
     book = opened(states, now)

@@ -5,9 +5,11 @@ holds a lease renews it well before that, so a holder that died frees its place 
 notice. A renewal adds its own lease again even where that goes over the limit: a clock that jumped forward, or a store
 that lost its state, must not let twice as many in by forgetting those at work.
 
-A lease is known by its id: taking it twice is taking it once. A `batch` takes several at a time, `id`, `id.1`, `id.2` …,
-as many as there is room for, for a process that hands them out by itself.
+A lease is known by its id: taking it twice is taking it once. A `batch` takes several at a time, `id`, `id.1`, `id.2`
+…, as many as there is room for, for a process that hands them out by itself.
 """
+
+from typing import cast
 
 from forecourt.core.operations import Arg, Operation, Outcome, State, Write, register
 
@@ -43,20 +45,21 @@ def renew(states: tuple[State | None, ...], now: int, args: tuple[Arg, ...]) -> 
 def release(states: tuple[State | None, ...], now: int, args: tuple[Arg, ...]) -> Outcome:
     """Give leases back; args: ids (between spaces). What is not held is no matter."""
     freed = frozenset(str(args[0]).split())
-    kept = {each: expires for each, expires in _live(states[0], now).items() if each not in freed}
-    return Outcome("go", (), (_write(kept, now),))
+    leases = _leases(states[0])
+    kept = {each: expires for each, expires in leases.items() if each not in freed}
+    return Outcome("go", (), (_write(kept, now) if len(kept) < len(leases) else None,))
 
 
 def _block(own: str, batch: int) -> list[str]:
     return [own, *(f"{own}.{number}" for number in range(1, batch))]
 
 
+def _leases(state: State | None) -> Leases:
+    return cast("tuple[Leases]", state)[0] if state else {}
+
+
 def _live(state: State | None, now: int) -> Leases:
-    if state is None:
-        return {}
-    (leases,) = state
-    assert isinstance(leases, dict)
-    return {each: expires for each, expires in leases.items() if expires > now}
+    return {each: expires for each, expires in _leases(state).items() if expires > now}
 
 
 def _with(live: Leases, ids: list[str], expires: int) -> Leases:

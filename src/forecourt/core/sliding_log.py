@@ -1,19 +1,24 @@
 """The sliding log: every hit is remembered for one window, so that no window ever admits more than `limit`.
 
-State is the stamps of the hits, oldest first. A stamp is the instant of its hit, or one microsecond after the last
-stamp where that is later: stamps are unique, so two hits of one microsecond are two, and a ticket names its own. A
-call of cost c leaves c stamps. A hit counts until its stamp is `window` old; state expires with the last one.
-It costs memory by the hit: config keeps `limit` at 1,000 at most and offers the two counters of
+State is (the stamps of the hits, oldest first; the window). A stamp is the instant of its hit, or one microsecond after
+the last stamp where that is later: stamps are unique, so two hits of one microsecond are two, and a ticket names its
+own. A call of cost c leaves c stamps. A hit counts until its stamp is `window` old; state expires with the last one.
+It costs eight bytes a hit: a limit is 1,000 at most, and a config offers the two counters of
 `core.sliding_window` beyond.
 
 A clock that stepped back sees stamps in the future; they count, so calls are delayed and none is admitted early. When
-the last one is more than a window ahead, all are moved back until it is now, also by a call that is refused.
+the last one is further ahead than a window, all are moved back together until it is not; a millisecond is added,
+and another one borne, because the stamps of one instant run ahead of it. This, and a window of another length, is
+written even by a call that is refused: the state must live as long as its promise of when to come again.
 """
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from typing import cast
 
 from forecourt.core.operations import Arg, Operation, Outcome, State, Write, register
+
+MOST = 1000
+"""The largest limit that a config allows."""
 
 
 def take(states: tuple[State | None, ...], now: int, args: tuple[Arg, ...]) -> Outcome:
@@ -22,11 +27,14 @@ def take(states: tuple[State | None, ...], now: int, args: tuple[Arg, ...]) -> O
     Values: hits left, µs until this call may pass (0: it passed; -1: never), µs until one more hit, ticket.
     """
     limit, window, cost, shadow = cast("tuple[int, int, int, int]", args)
-    stamps, moved = _moved(cast("tuple[int, ...]", states[0] or ()), now + window + limit, now)
+    stamps, kept_window = cast("tuple[tuple[int, ...], int]", states[0] or ((), window))
+    ahead = stamps[-1] - now - window if stamps else 0
+    if ahead > 2 * MOST:
+        stamps = tuple([stamp - ahead + MOST for stamp in stamps])
     stamps = stamps[bisect_right(stamps, now - window) :]
-    anew = _kept(stamps, window) if moved else None
+    anew = _kept(stamps, window) if stamps and (ahead > 2 * MOST or kept_window != window) else None
     over = len(stamps) + cost - limit
-    if over > 0 and cost:
+    if cost and over > 0:
         wait = -1 if cost > limit else stamps[over - 1] + window - now
         values = (max(0, limit - len(stamps)), wait, _next(stamps, limit, window, now), 0)
         return Outcome("go" if shadow else "refuse", values, (anew,), (anew,))
@@ -38,22 +46,16 @@ def take(states: tuple[State | None, ...], now: int, args: tuple[Arg, ...]) -> O
 
 def give_back(states: tuple[State | None, ...], now: int, args: tuple[Arg, ...]) -> Outcome:
     """Forget the hits of a ticket; args: limit, window, cost, ticket. May be told again."""
-    _, window, cost, ticket = cast("tuple[int, int, int, int]", args)
-    stamps = cast("tuple[int, ...]", states[0] or ())
-    left = tuple(stamp for stamp in stamps if not ticket <= stamp < ticket + cost)
-    return Outcome("go", (), (None if len(left) == len(stamps) else _kept(left, window),))
-
-
-def _moved(stamps: tuple[int, ...], latest: int, now: int) -> tuple[tuple[int, ...], bool]:
-    """Return the stamps, moved back so that the last one is now if that is after `latest`, and whether it is."""
-    if not stamps or stamps[-1] <= latest:
-        return stamps, False
-    ahead = stamps[-1] - now
-    return tuple(stamp - ahead for stamp in stamps), True
+    _, _, cost, ticket = cast("tuple[int, int, int, int]", args)
+    stamps, window = cast("tuple[tuple[int, ...], int]", states[0] or ((), 0))
+    first, last = bisect_left(stamps, ticket), bisect_left(stamps, ticket + cost)
+    if first == last:
+        return Outcome("go", (), (None,))
+    return Outcome("go", (), (_kept(stamps[:first] + stamps[last:], window),))
 
 
 def _kept(stamps: tuple[int, ...], window: int) -> Write:
-    return Write(stamps, stamps[-1] + window) if stamps else Write(None, 0)
+    return Write((stamps, window), stamps[-1] + window) if stamps else Write(None, 0)
 
 
 def _next(stamps: tuple[int, ...], limit: int, window: int, now: int) -> int:

@@ -1,7 +1,7 @@
 """The sliding window counter: two counts stand for every hit of the last window.
 
-State is (start, current, previous): when the running window began, its hits, and those of the window before. Of the
-previous ones, as many count as its part of the last `window` microseconds: used = previous · left/window + current,
+State is (start, current, previous, window): when the running window began, its hits, those of the window before, and how
+long a window is. Of the previous hits, as many count as its part of the last `window` microseconds: used = previous · left/window + current,
 where `left` is what remains of the running window. The product is not rounded: flooring it would admit up to one hit
 too many. Hits spread evenly are limited exactly; at worst (the previous hits all at the end of their window) a
 stretch of one window sees 2·limit - 1. `core.sliding_log` is exact, at the price of remembering each hit.
@@ -14,7 +14,8 @@ are the previous ones. Both are solved for t in whole microseconds, so Retry-Aft
 
 The first hit after two idle windows begins a window; windows follow each other from there. When the clock steps back
 before the start, the window is moved to begin now: it counts for as long again, and admits nothing early. A window of
-another length goes on from the same start. State equals absence when its current hits are two windows old.
+another length goes on from the same start. Both are written even by a call that is refused: the state must live as
+long as its promise of when to come again. It equals absence when its current hits are two windows old.
 """
 
 from typing import cast
@@ -28,16 +29,17 @@ def take(states: tuple[State | None, ...], now: int, args: tuple[Arg, ...]) -> O
     Values: hits left, µs until this call may pass (0: it passed; -1: never), µs until one more hit, ticket.
     """
     limit, window, cost, shadow = cast("tuple[int, int, int, int]", args)
-    start, current, previous = _rolled(states[0], now, window)
-    anew = _kept(start, current, previous, window) if _ahead(states[0], now) else None
-    wait = _wait(start + window - now, current, previous, limit - cost, window) if cost else 0
+    start, current, previous, stale = _rolled(states[0], now, window)
+    left = start + window - now
+    anew = _kept(start, current, previous, window) if stale else None
+    wait = _wait(left, current, previous, limit - cost, window) if cost else 0
     if wait:
-        values = _values(start + window - now, current, previous, limit, window)
-        return Outcome("go" if shadow else "refuse", (values[0], wait, values[1], 0), (anew,), (anew,))
+        remaining, reset = _rest(left, current, previous, limit, window)
+        return Outcome("go" if shadow else "refuse", (remaining, wait, reset, 0), (anew,), (anew,))
     current += cost
-    left, reset = _values(start + window - now, current, previous, limit, window)
+    remaining, reset = _rest(left, current, previous, limit, window)
     write = _kept(start, current, previous, window) if cost else anew
-    return Outcome("go", (left, 0, reset, start if cost else 0), (write,), (anew,))
+    return Outcome("go", (remaining, 0, reset, start if cost else 0), (write,), (anew,))
 
 
 def give_back(states: tuple[State | None, ...], now: int, args: tuple[Arg, ...]) -> Outcome:
@@ -46,7 +48,7 @@ def give_back(states: tuple[State | None, ...], now: int, args: tuple[Arg, ...])
     Told twice, it uncounts twice.
     """
     _, window, cost, ticket = cast("tuple[int, int, int, int]", args)
-    start, current, previous = _rolled(states[0], now, window)
+    start, current, previous, _ = _rolled(states[0], now, window)
     if current and ticket == start:
         return Outcome("go", (), (_kept(start, max(0, current - cost), previous, window),))
     if previous and ticket == start - window:
@@ -54,26 +56,22 @@ def give_back(states: tuple[State | None, ...], now: int, args: tuple[Arg, ...])
     return Outcome("go", (), (None,))
 
 
-def _rolled(state: State | None, now: int, window: int) -> tuple[int, int, int]:
-    """Return start, current and previous as they are at `now`."""
-    start, current, previous = cast("tuple[int, int, int]", state or (now, 0, 0))
+def _rolled(state: State | None, now: int, window: int) -> tuple[int, int, int, bool]:
+    """Return start, current and previous as they are at `now`, and whether the state must be written anew."""
+    start, current, previous, kept_window = cast("tuple[int, int, int, int]", state or (now, 0, 0, window))
     if now < start:
-        return now, current, previous
+        return now, current, previous, True
     if now < start + window:
-        return start, current, previous
-    if start + window <= now < start + 2 * window and current:
-        return start + window, 0, current
-    return now, 0, 0
-
-
-def _ahead(state: State | None, now: int) -> bool:
-    return state is not None and now < cast("int", state[0])
+        return start, current, previous, kept_window != window
+    if now < start + 2 * window and current:
+        return start + window, 0, current, kept_window != window
+    return now, 0, 0, False
 
 
 def _kept(start: int, current: int, previous: int, window: int) -> Write:
     if current + previous == 0:
         return Write(None, start)
-    return Write((start, current, previous), start + (2 * window if current else window))
+    return Write((start, current, previous, window), start + (2 * window if current else window))
 
 
 def _wait(left: int, current: int, previous: int, room: int, window: int) -> int:
@@ -86,7 +84,7 @@ def _wait(left: int, current: int, previous: int, room: int, window: int) -> int
     return 0 if previous * left <= free else left - free // previous
 
 
-def _values(left: int, current: int, previous: int, limit: int, window: int) -> tuple[int, int]:
+def _rest(left: int, current: int, previous: int, limit: int, window: int) -> tuple[int, int]:
     """Return the hits left, and the microseconds until there is one more; 0 when nothing is used."""
     if current + previous == 0:
         return limit, 0

@@ -7,10 +7,10 @@ unused: the error is at most k for each process.
 
 from collections.abc import Callable, Sequence
 from fractions import Fraction
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from forecourt.exchange import Exchange, Runtime
-from forecourt.layers.identities import identity_of
+from forecourt.layers.identities import Identity, identity_of
 from forecourt.limit_fields import Quota, Standing
 from forecourt.policies.rate_limit import RateLimit, local_operation
 from forecourt.routing import Endpoint
@@ -27,6 +27,20 @@ _PROMISES: dict[str, Callable[[Sequence[int]], tuple[int, Fraction]]] = {
     "debounce_trailing": lambda args: (1, Fraction(args[0])),
 }
 """Operation → (units, per how many µs), from its arguments: what the RateLimit-Policy field says of it."""
+
+
+_STATES = {
+    "token_bucket": "tb1",
+    "fixed_window": "fw1",
+    "sliding_window": "sw1",
+    "sliding_log": "sl1",
+    "throttle": "th1",
+    "debounce": "db1",
+    "debounce_trailing": "dt1",
+}
+"""Operation → what its keys say of the state they hold: strategy and version of its form, in few bytes."""
+
+_KNOWN_KEYS = 10_000
 
 
 class Tier(NamedTuple):
@@ -49,6 +63,7 @@ class Limit:
         self._bucket = bucket
         self._on_error = policy.on_store_error
         self._keys = runtime.keys
+        self._known: dict[Identity, str] = {}
         self._identity = identity_of(policy.key, endpoint, runtime.config.key_functions)
         self._batch = policy.batch
         self._in_hand = 0
@@ -61,7 +76,10 @@ class Limit:
         args: tuple[int | str, ...] = tier.args
         if self.kind == "debounce_trailing":
             args = (*args, exchange.id)
-        key = self._keys.key(self.kind, self._bucket, *self._identity(exchange))
+        identity = self._identity(exchange)
+        key = self._known.get(identity)
+        if key is None:
+            key = self._remember(identity)
         return Question(self.kind, key, args, self._on_error, tier.local_args)
 
     def in_hand(self) -> bool:
@@ -86,7 +104,7 @@ class Limit:
     def standing(self, exchange: Exchange, answer: Answer) -> Standing:
         """Return where its caller stands; what another limit's refusal left untaken is still there."""
         tier = self._standing_tier(exchange)
-        remaining, retry, reset = (int(value) for value in answer.values[:3])
+        remaining, retry, reset, *_ = cast("tuple[int, ...]", answer.values)
         if not answer.granted and not retry:
             remaining = min(tier.quota.limit, remaining + tier.cost)
         return Standing(tier.quota, remaining, reset)
@@ -99,6 +117,12 @@ class Limit:
         """Return what was taken, where that is still of use to the caller."""
         tickets = answer.values[3:5] if self.kind == "throttle" else answer.values[3:4]
         return Settlement(f"{self.kind}_back", question.key, (*question.args[:-1], *tickets))
+
+    def _remember(self, identity: Identity) -> str:
+        if len(self._known) >= _KNOWN_KEYS:
+            self._known.clear()
+        key = self._known[identity] = self._keys.key(_STATES[self.kind], self._bucket, *identity)
+        return key
 
     def _standing_tier(self, exchange: Exchange) -> Tier:
         principal = exchange.principal
@@ -123,6 +147,7 @@ def compiled(policies: Sequence[RateLimit], endpoint: Endpoint, runtime: Runtime
         name = policy.name or policy.operation(None)[0]
         named[name] = named.get(name, 0) + 1
         shown = f"{name}-{named[name]}" if named[name] > 1 else name
-        bucket = f"name:{policy.name}" if policy.name else f"endpoint:{endpoint.name}:{shown}"
+        number = f"~{named[name]}" if named[name] > 1 else ""
+        bucket = f"@{policy.name}" if policy.name else f"{endpoint.name}{number}"
         limits.append(Limit(policy, shown, bucket, endpoint, runtime))
     return limits

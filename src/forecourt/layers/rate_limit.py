@@ -17,7 +17,7 @@ from typing import NamedTuple, cast
 from forecourt.errors import StoreError
 from forecourt.exchange import Exchange, Runtime, exchange_of
 from forecourt.layers.limits import Limit, compiled
-from forecourt.limit_fields import WRITERS
+from forecourt.limit_fields import WRITERS, Standing
 from forecourt.policies.rate_limit import RateLimit
 from forecourt.responses import CLOSE_LATER, STORE_UNAVAILABLE, TYPES, Problem, Refusal, limit_exceeded
 from forecourt.routing import Endpoint
@@ -71,14 +71,14 @@ class RateLimitLayer:
     def answered(self, exchange: Exchange, answers: Sequence[Answer]) -> Refusal | None:
         """Leave the RateLimit fields; refuse with the longest wait among the violated limits."""
         asked = self._asked(exchange)
-        if not any(answer.degraded for answer in answers):
-            standings = [
-                limit.standing(exchange, answer)
-                for (limit, _), answer in zip(asked, answers, strict=True)
-                if limit.shown and answer.values
-            ]
-            exchange.headers += self._write_fields(standings)
-        if all(answer.verdict == "go" for answer in answers):
+        standings: list[Standing] = []
+        goes = True
+        for (limit, _), answer in zip(asked, answers, strict=True):
+            goes = goes and answer.verdict == "go"
+            if limit.shown and answer.values and not answer.degraded:
+                standings.append(limit.standing(exchange, answer))
+        exchange.headers += self._write_fields(standings)
+        if goes:
             for limit, _ in asked:
                 limit.granted()
             return None
@@ -148,9 +148,7 @@ class RateLimitLayer:
 
 
 def _refusal(exchange: Exchange, asked: Sequence[Asked], answers: Sequence[Answer]) -> Refusal:
-    violated = [
-        (each.limit, answer) for each, answer in zip(asked, answers, strict=True) if answer.verdict == "refuse"
-    ]
+    violated = [(each.limit, answer) for each, answer in zip(asked, answers, strict=True) if answer.verdict == "refuse"]
     if any(not answer.values for _, answer in violated):
         return exchange.refuse(STORE_UNAVAILABLE, retry_after=1)
     waits = [int(answer.values[1]) for _, answer in violated]

@@ -2,6 +2,8 @@
 
 from typing import ClassVar
 
+from forecourt.policies.concurrency import ConcurrencyField
+from forecourt.policies.credits import CreditsField
 from forecourt.policies.rate_limit import RateLimits
 from forecourt.policies.wording import Words
 
@@ -14,14 +16,14 @@ class EndpointPolicy(Words):
     """
 
     rate_limit: RateLimits = None
+    concurrency: ConcurrencyField = None
+    credits: CreditsField = None
 
     file_words: ClassVar[frozenset[str]] = frozenset({"preset"})
     later: ClassVar[frozenset[str]] = frozenset(
         {
             "cache",
             "circuit_breaker",
-            "concurrency",
-            "credits",
             "encryption",
             "idempotency",
             "invalidates",

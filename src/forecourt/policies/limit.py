@@ -31,6 +31,10 @@ def _key(value: object) -> str:
     return value
 
 
+Key = Annotated[str, PlainValidator(_key, json_schema_input_type=str)]
+"""Whom a policy counts: one of `KEYS`, a header, or the name of a key function."""
+
+
 def _name(value: object) -> str | None:
     if value is None:
         return None
@@ -69,7 +73,7 @@ class Limit(Words):
     takes the tokens of so many calls at a time. `shadow`: counted and reported, never refused.
     """
 
-    key: Annotated[str, PlainValidator(_key, json_schema_input_type=str)] = "principal"
+    key: Key = "principal"
     cost: Count = 1
     name: Annotated[str | None, PlainValidator(_name, json_schema_input_type=str | None)] = None
     tiers: Tiers = Field(default_factory=lambda: MappingProxyType({}))

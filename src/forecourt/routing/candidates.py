@@ -135,7 +135,9 @@ class Mounted:
         below = "/" + params.pop("path")
         for name, convert in self._conversions:
             params[name] = convert(params[name])
-        params = {**params_of(scope), **params}
+        above = scope.get("path_params")
+        if above:
+            params = {**above, **params}
         if isinstance(self._inside, Endpoint):
             return Resolution(self._inside, params)
         root_path = scope.get("root_path", "")

@@ -79,8 +79,9 @@ def frontends_of(router: Router) -> list[str]:
     if not hasattr(router, "_iter_low_priority_routes"):
         return []
     groups = [_frontends_in(group) for group in router._iter_low_priority_routes()]
-    paths = [path for group in groups for path in sorted(group, key=_longest_first)]
-    return sorted(paths, key=_longest_first) if hasattr(router, "_frontend_match_is_more_specific") else paths
+    paths = [path for group in groups for path in sorted(group, key=len, reverse=True)]
+    across = hasattr(router, "_frontend_match_is_more_specific")
+    return sorted(paths, key=len, reverse=True) if across else paths
 
 
 def _frontends_in(group: object) -> list[str]:
@@ -89,10 +90,6 @@ def _frontends_in(group: object) -> list[str]:
     rebuilt = getattr(group, "starlette_route", None)
     original = getattr(group, "original_route", group)
     return [_below(prefix, frontend.path) for frontend in getattr(rebuilt or original, "routes", ())]
-
-
-def _longest_first(path: str) -> int:
-    return 0 if path == "/" else -len(path)
 
 
 def _below(prefix: str, path: str) -> str:

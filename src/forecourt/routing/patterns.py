@@ -22,7 +22,7 @@ from forecourt.routing.index import Index, Segments, segments_of
 from forecourt.types import Scope
 
 _PARAM = re.compile("{([a-zA-Z_][a-zA-Z0-9_]*)(?::([a-zA-Z_][a-zA-Z0-9_]*))?}")
-_METHODS = (*HTTPMethod, "QUERY")
+_METHODS = (*(method.value for method in HTTPMethod), "QUERY")
 _FORM = "write '/path/{param:int}', with a method before it or without"
 
 

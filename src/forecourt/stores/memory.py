@@ -58,6 +58,8 @@ class MemoryStore:
         self._looks = 1
         if len(self._entries) + _MOST_KEYS * len(questions) > self._max_keys:
             self._find_room(plan, questions, now)
+        if len(questions) == 1:
+            return [self._decide_alone(plan[0][0], questions[0], now)]
         answers: list[Answer] = []
         asked = iter(questions)
         for group in plan:
@@ -74,6 +76,13 @@ class MemoryStore:
             outcome = step.compute(self._states(step, told.key, now), now, told.args)
             self._write(step, told.key, outcome.writes)
 
+    def _decide_alone(self, step: Operation, question: Question, now: int) -> Answer:
+        """Decide a call of one question, the commonest, without what a group needs."""
+        outcome = step.compute(self._states(step, question.key, now), now, question.args)
+        goes = outcome.verdict == "go"
+        self._write(step, question.key, outcome.writes if goes else outcome.marks)
+        return Answer(outcome.verdict, outcome.values, goes)
+
     def _decide_group(self, members: list[tuple[Operation, Question]], now: int) -> list[Answer]:
         outcomes: list[Outcome] = []
         goes = True
@@ -86,11 +95,13 @@ class MemoryStore:
         return [Answer(outcome.verdict, outcome.values, goes) for outcome in outcomes]
 
     def _states(self, step: Operation, key: str, now: int) -> tuple[State | None, ...]:
-        states = []
-        for suffix in step.suffixes:
-            entry = self._entries.get(key + suffix)
-            states.append(entry[0] if entry is not None and entry[1] > now else None)
-        return tuple(states)
+        if len(step.suffixes) == 1:
+            return (self._state(key, now),)
+        return tuple([self._state(key + suffix, now) for suffix in step.suffixes])
+
+    def _state(self, key: str, now: int) -> State | None:
+        entry = self._entries.get(key)
+        return entry[0] if entry is not None and entry[1] > now else None
 
     def _write(self, step: Operation, key: str, writes: tuple[Write | None, ...]) -> None:
         for suffix, write in zip(step.suffixes, writes, strict=False):

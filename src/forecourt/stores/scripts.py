@@ -48,7 +48,7 @@ _SECTION = re.compile(r"^-- (compute|write|mark)\n", re.MULTILINE)
 @functools.cache
 def fragment(kind: str) -> dict[str, str]:
     """Return the sections of an operation's fragment by name; FileNotFoundError when it has none."""
-    text = importlib.resources.files("forecourt.stores").joinpath("lua", f"{kind}.lua").read_text("utf-8")
+    text = (importlib.resources.files("forecourt.stores") / "lua" / f"{kind}.lua").read_text("utf-8")
     _, *parts = _SECTION.split(text)
     return dict(zip(parts[::2], parts[1::2], strict=True))
 

@@ -12,15 +12,18 @@ from tests.servers import HOST, Valkey, free_port
 class Proxy:
     """Passes bytes between clients and a server, on the event loop of the test; with `tls` it speaks TLS to clients.
 
+    Every reply is passed on after `latency` seconds, one after the other.
+
     `hold()` keeps replies back while commands still reach the server; `cut()` ends every connection with whatever is on
     its way, and new ones are accepted.
     """
 
-    def __init__(self, server: Valkey, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(self, server: Valkey, tls: ssl.SSLContext | None = None, *, latency: float = 0) -> None:
         self.port = free_port()
         self.accepted = 0
         self._server = server
         self._tls = tls
+        self._latency = latency
         self._flowing = asyncio.Event()
         self._flowing.set()
         self._listening: asyncio.Server | None = None
@@ -71,6 +74,7 @@ class Proxy:
             while data := await reader.read(65536):
                 if held:
                     await self._flowing.wait()
+                    await asyncio.sleep(self._latency)
                 writer.write(data)
                 await writer.drain()
         writer.transport.abort()

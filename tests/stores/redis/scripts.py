@@ -10,12 +10,6 @@ RELEASE = Script("if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.cal
 
 COUNT = Script("return redis.call('INCR', KEYS[1])")
 
-BUSY = Script(
-    "local start = redis.call('TIME') repeat local now = redis.call('TIME') "
-    "until (now[1] - start[1]) * 1000000 + now[2] - start[2] > tonumber(ARGV[1]) return redis.call('INCR', KEYS[1])"
-)
-"""Keeps the server busy for `ARGV[1]` microseconds, then counts."""
-
 
 def granted(reply: Reply) -> bool:
     """Whether HOLD granted something."""

@@ -144,6 +144,7 @@ async def test_one_primary_has_one_slot(valkey: Valkey, connect: Connect) -> Non
     client = await connect(valkey.url)
     assert (client.slot("a"), client.slot(b"b"), client.clustered) == (0, 0, False)
     assert Client(valkey.url).slot("a") == 0
+    assert Client("redis+cluster://host").slot("a") == 15495
 
 
 @pytest.mark.parametrize(
@@ -152,7 +153,7 @@ async def test_one_primary_has_one_slot(valkey: Valkey, connect: Connect) -> Non
 def test_bounds_that_cannot_be_are_refused(wrong: dict[str, int]) -> None:
     """A deadline is above zero, a number of something at least one."""
     with pytest.raises(ValueError, match="deadlines must be above 0"):
-        Client("redis://host", **wrong)  # type: ignore[arg-type]  # one of several keywords
+        Client("redis://host", **wrong)
 
 
 def test_a_wrong_url_is_refused_at_once() -> None:

@@ -16,10 +16,13 @@ ITEMS = st.lists(
 )
 
 
+PEER = Connection()
+
+
 def packed_by_redis_py(*items: Item) -> bytes:
     """What redis-py would write."""
     texts = [int(item) if isinstance(item, bool) else item for item in items]
-    return b"".join(Connection().pack_command(*texts))
+    return b"".join(PEER.pack_command(*texts))
 
 
 @given(ITEMS)

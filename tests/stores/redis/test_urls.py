@@ -1,5 +1,7 @@
 """What a store's URL means, and what is said of one that means nothing."""
 
+from collections.abc import Mapping
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -53,7 +55,12 @@ def test_settings_are_read_as_redis_py_reads_them(url: str) -> None:
     theirs = dict(parse_url(url))
     for name in ("connection_class", "host", "port", "path"):
         theirs.pop(name, None)
-    assert dict(parse(url).settings) == theirs
+    # By their text: what redis-py makes a number of differs between its versions.
+    assert _texts(parse(url).settings) == _texts(theirs)
+
+
+def _texts(settings: Mapping[str, object]) -> dict[str, str]:
+    return {name: str(value) for name, value in settings.items()}
 
 
 def test_a_sentinel_url_names_service_and_database() -> None:

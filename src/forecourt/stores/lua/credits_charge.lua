@@ -126,7 +126,7 @@ do
     ok$ = 0
     if a[8] > 0 then
       local renewals = ceil((cost - balance()) / a[9])
-      if cost > a[9] + a[10] + max(0, a[5]) or renewals > 2000 then
+      if cost > a[9] + a[10] + max(0, a[5]) or renewals > 1500 then
         v2$ = -1
       else
         v2$ = start(a[8], index(a[8], max(now, a[1])) + renewals) - now

@@ -1,53 +1,54 @@
--- Twin of core/sliding_log.py: take. Key: a sorted set of stamps. Arguments: limit, window, cost, shadow.
+-- Twin of core/sliding_log.py: take. Key: window, stamps. Arguments: limit, window, cost, shadow.
 -- compute
-local ok$, v1$, v2$, v3$, v4$, moved$, edge$, write$, move$ = 1, 0, 0, 0, 0, 0
+local ok$, v1$, v2$, v3$, v4$, write$, mark$, last$ = 1, 0, 0, 0, 0
 do
-  local limit, window, cost, hits = $A1 + 0, $A2 + 0, $A3 + 0, 0
-  local last = call('ZRANGE', $K1, -1, -1)[1]
-  if last then
-    if last - now > window + limit then moved$ = last - now end
-    edge$ = now - window + moved$
-    hits = call('ZCOUNT', $K1, string.format('(%d', edge$), '+inf')
+  local limit, window, cost, hits, moved, first, last = $A1 + 0, $A2 + 0, $A3 + 0, 0, 0, 1
+  local state = call('GET', $K1)
+  local stamp = function(place) return (parse('<d', state, 8 * place + 1)) end
+  if state then
+    local length = #state / 8 - 1
+    last = stamp(length)
+    if last + stamp(0) <= now then
+      first = length + 1
+    else
+      moved = last - now - window
+      moved = moved > 2000 and moved - 1000 or 0
+      local after = length + 1
+      while first < after do
+        local middle = floor((first + after) / 2)
+        if stamp(middle) - moved > now - window then after = middle else first = middle + 1 end
+      end
+    end
+    hits = length + 1 - first
+    if hits > 0 and (moved > 0 or stamp(0) ~= window) then
+      local stamps = { pack('<d', window) }
+      for place = first, length do stamps[#stamps + 1] = pack('<d', stamp(place) - moved) end
+      last$ = last - moved
+      mark$ = table.concat(stamps)
+      state, first, last, moved = mark$, 1, last$, 0
+    end
   end
-  local stamp = function(place)
-    return call('ZRANGE', $K1, place - hits, place - hits)[1] - moved$
-  end
+  write$ = mark$
   local after = hits
   if cost > 0 and hits + cost > limit then
     ok$ = $A4 + 0
-    v2$ = cost > limit and -1 or stamp(hits + cost - limit - 1) + window - now
+    v2$ = cost > limit and -1 or stamp(first + hits + cost - limit - 1) + window - now
   elseif cost > 0 then
     after = hits + cost
-    write$ = cost
-    v4$ = max(now, (last or 0) - moved$ + 1)
+    v4$ = hits > 0 and max(now, last + 1) or now
+    last$ = v4$ + cost - 1
+    local stamps = { pack('<d', window), hits > 0 and string.sub(state, 8 * first + 1) or '' }
+    for place = v4$, last$ do stamps[#stamps + 1] = pack('<d', place) end
+    write$ = table.concat(stamps)
   end
   v1$ = max(0, limit - after)
   if hits > 0 then
-    v3$ = stamp(max(0, after - limit)) + window - now
+    v3$ = stamp(first + max(0, after - limit)) + window - now
   elseif after > 0 then
     v3$ = v4$ + window - now
   end
-  if moved$ > 0 then
-    move$ = function()
-      local stamps = call('ZRANGEBYSCORE', $K1, string.format('(%d', edge$), '+inf')
-      call('DEL', $K1)
-      for _, each in ipairs(stamps) do
-        local nearer = string.format('%d', each - moved$)
-        call('ZADD', $K1, nearer, nearer)
-      end
-      call('PEXPIRE', $K1, px($A2 + 0))
-    end
-  end
 end
 -- write
-if moved$ > 0 then move$() end
-if write$ then
-  if edge$ then call('ZREMRANGEBYSCORE', $K1, '-inf', edge$ - moved$) end
-  for place = 0, write$ - 1 do
-    local stamp = string.format('%d', v4$ + place)
-    call('ZADD', $K1, stamp, stamp)
-  end
-  call('PEXPIRE', $K1, px(v4$ + write$ - 1 + $A2 - now))
-end
+if write$ then call('SET', $K1, write$, 'PX', px(last$ + $A2 - now)) end
 -- mark
-if moved$ > 0 then move$() end
+if mark$ then call('SET', $K1, mark$, 'PX', px(parse('<d', mark$, #mark$ - 7) + $A2 - now)) end

@@ -1,17 +1,22 @@
--- Twin of core/sliding_window.py: take. Key: start, current, previous. Arguments: limit, window, cost, shadow.
+-- Twin of core/sliding_window.py: take. Key: start, current, previous, window. Arguments: limit, window, cost, shadow.
 -- compute
 local ok$, v1$, v2$, v3$, v4$, start$, previous$, write$, mark$ = 1, 0, 0, 0, 0, now, 0
 do
   local limit, window, cost, current = $A1 + 0, $A2 + 0, $A3 + 0, 0
   local state = call('GET', $K1)
   if state then
-    start$, current, previous$ = parse('<ddd', state)
-    if now < start$ then
-      start$, mark$ = now, current
-    elseif now >= start$ + 2 * window or now >= start$ + window and current == 0 then
+    local kept
+    start$, current, previous$, kept = parse('<dddd', state)
+    if now >= start$ + (current > 0 and 2 or 1) * min(window, kept) then
       start$, current, previous$ = now, 0, 0
-    elseif now >= start$ + window then
-      start$, current, previous$ = start$ + window, 0, current
+    else
+      if now < start$ then
+        start$ = now
+        kept = nil
+      elseif now >= start$ + window then
+        start$, current, previous$ = start$ + window, 0, current
+      end
+      if kept ~= window then mark$ = current end
     end
   end
   local left = start$ + window - now
@@ -38,11 +43,11 @@ do
 end
 -- write
 if write$ then
-  local state = pack('<ddd', start$, write$, previous$)
+  local state = pack('<dddd', start$, write$, previous$, $A2)
   call('SET', $K1, state, 'PX', px(start$ + (write$ > 0 and 2 or 1) * $A2 - now))
 end
 -- mark
 if mark$ then
-  local state = pack('<ddd', start$, mark$, previous$)
+  local state = pack('<dddd', start$, mark$, previous$, $A2)
   call('SET', $K1, state, 'PX', px(start$ + (mark$ > 0 and 2 or 1) * $A2 - now))
 end

@@ -3,10 +3,10 @@
 do
   local window, state = $A2 + 0, call('GET', $K1)
   if state then
-    local start, current, previous = parse('<ddd', state)
+    local start, current, previous, kept = parse('<dddd', state)
     if now < start then
       start = now
-    elseif now >= start + 2 * window then
+    elseif now >= start + (current > 0 and 2 or 1) * min(window, kept) then
       current, previous = 0, 0
     elseif now >= start + window then
       start, current, previous = start + window, 0, current
@@ -21,7 +21,7 @@ do
     end
     if mine and current + previous > 0 then
       local ttl = px(start + (current > 0 and 2 or 1) * window - now)
-      call('SET', $K1, pack('<ddd', start, current, previous), 'PX', ttl)
+      call('SET', $K1, pack('<dddd', start, current, previous, window), 'PX', ttl)
     elseif mine then
       call('DEL', $K1)
     end

@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import Literal
 
 from forecourt.errors import StoreError
-from forecourt.stores.redis.cluster import Cluster
+from forecourt.stores.redis.cluster import Cluster, key_slot
 from forecourt.stores.redis.commands import (
     Command,
     Item,
@@ -23,7 +23,7 @@ from forecourt.stores.redis.commands import (
     Undo,
     pack,
 )
-from forecourt.stores.redis.nodes import Route
+from forecourt.stores.redis.nodes import Route, Stray
 from forecourt.stores.redis.single import Single
 from forecourt.stores.redis.terms import Terms
 from forecourt.stores.redis.urls import parse
@@ -92,7 +92,7 @@ class Client:
         )
         self._loop: asyncio.AbstractEventLoop | None = None
         self._route: Route | None = None
-        self._persisting: dict[asyncio.Task[None], Undo] = {}
+        self._persisting: dict[asyncio.Task[None], Stray] = {}
 
     def __repr__(self) -> str:
         places = ",".join(map(str, self._location.places))
@@ -110,7 +110,7 @@ class Client:
 
     def slot(self, key: str | bytes) -> int:
         """Return the key's slot: keys of one slot may go into one script. On one primary that is all keys."""
-        return 0 if self._route is None else self._route.slot(key)
+        return key_slot(key) if self.clustered else 0
 
     async def open(self) -> None:
         """Connect on the running loop: returns once that was tried, a second later at most, and never fails."""
@@ -128,11 +128,9 @@ class Client:
         self.state = "down"
         if route is None:
             return
-        if loop is not asyncio.get_running_loop():
-            strays = route.abandon()
-        else:
-            strays = await route.close()
-            await self._stop_persisting()
+        strays = self._stop_persisting()
+        strays += await route.close() if loop is asyncio.get_running_loop() else route.abandon()
+        await asyncio.sleep(0)  # tasks that were cancelled end
         for _, undo in strays:
             self._unknown(undo)
 
@@ -219,9 +217,8 @@ class Client:
 
     def _begin(self) -> Route:
         """Connect on the running loop, and leave the one before."""
-        old, strays = self._route, self._route.abandon() if self._route is not None else []
-        strays += [("decisions", undo) for undo in self._persisting.values()]
-        self._persisting.clear()
+        old = self._route
+        strays = [] if old is None else [*self._stop_persisting(), *old.abandon()]
         self._loop = asyncio.get_running_loop()
         self.state = "up"
         if self.clustered:
@@ -251,38 +248,41 @@ class Client:
     def _stray(self, lane: Lane, undo: Undo) -> None:
         """Give an undo to the wire that serves its keys by now."""
         try:
-            route = self._here()
-            route.wire(route.slot_of(undo.keys), lane).undo(undo)
+            if self._route is None:
+                raise Unanswered("the store is not open", written=False)
+            self._route.wire(self._route.slot_of(undo.keys), lane).undo(undo)
         except Unanswered:
             self._unknown(undo)
 
     def _orphan(self, lane: Lane, undo: Undo, error: ReplyError | None) -> None:
         """Ask again later for an undo that the server refused for the moment; give up any other."""
-        if self._loop is None or error is None or error.code not in _PASSING:
+        if self._loop is None or self._route is None or error is None or error.code not in _PASSING:
             self._unknown(undo)
             return
-        task = self._loop.create_task(self._persist(lane, undo, error))
-        self._persisting[task] = undo
+        task = self._loop.create_task(self._persist(self._route, lane, undo, error), name="forecourt store undo")
+        self._persisting[task] = (lane, undo)
         task.add_done_callback(lambda done: self._persisting.pop(done, None))
 
-    async def _persist(self, lane: Lane, undo: Undo, error: ReplyError) -> None:
+    async def _persist(self, route: Route, lane: Lane, undo: Undo, error: ReplyError) -> None:
         packed = undo.script.pack(undo.keys, undo.args)
         command = Command(packed, asyncio.get_running_loop().create_future(), 0, undo.script)
+        slot = route.slot_of(undo.keys)
         try:
-            route = self._here()
-            slot = route.slot_of(undo.keys)
             await self._again(route, slot, route.wire(slot, lane), command, error, seconds=_PERSISTENCE)
         except ReplyError:
             self._unknown(undo)
         except StoreError:
             self._stray(lane, undo)
 
-    async def _stop_persisting(self) -> None:
-        for task, undo in tuple(self._persisting.items()):
-            task.cancel()
-            self._unknown(undo)
-        if self._persisting:
-            await asyncio.wait(tuple(self._persisting))
+    def _stop_persisting(self) -> list[Stray]:
+        """End the tasks that still try, on whichever loop they are; return what they tried."""
+        strays = list(self._persisting.values())
+        for task in self._persisting:
+            loop = task.get_loop()
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(task.cancel)
+        self._persisting.clear()
+        return strays
 
     def _unknown(self, undo: Undo) -> None:
         if self.on_unknown is not None:

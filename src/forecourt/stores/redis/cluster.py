@@ -41,16 +41,15 @@ class Cluster:
         self._terms = terms
         self._nodes: dict[Place, Node] = {}
         self._reason: str | None = None if slots else "no map of slots yet"
-        self._reading: asyncio.Task[None] | None = None
         self._due = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._retiring: set[asyncio.Task[None]] = set()
+        self._strays: list[Stray] = []
         self._closed = False
         self._loop = asyncio.get_running_loop()
-        self.slot = key_slot
         self.slots: list[Place | None] = list(slots) or [None] * SLOTS
         self._adopt(self.slots)
-        self.troubled()
+        self._reading = self._read_soon()
 
     def slot_of(self, keys: Sequence[str | bytes]) -> int:
         """Return the slot of all keys; ValueError when they have several, any slot when there are none."""
@@ -87,13 +86,12 @@ class Cluster:
 
     def troubled(self) -> None:
         """Have the map read, unless that is under way."""
-        if not self._closed and (self._reading is None or self._reading.done()):
-            self._reading = self._loop.create_task(self._read(), name="forecourt store map")
+        if not self._closed and self._reading.done():
+            self._reading = self._read_soon()
 
     async def ready(self) -> None:
         """Return when the map was read, or could not be, and every wire has tried to connect once."""
-        if self._reading is not None:
-            await asyncio.wait([self._reading])
+        await asyncio.wait([self._reading])
         for node in tuple(self._nodes.values()):
             await node.ready()
 
@@ -102,12 +100,12 @@ class Cluster:
         self._end()
         await asyncio.gather(*self._retiring)
         strays = await asyncio.gather(*(node.close() for node in self._nodes.values()))
-        if self._reading is not None:
-            await asyncio.wait([self._reading])
-        return [stray for some in strays for stray in some]
+        await asyncio.wait([self._reading])
+        return [*self._strays, *(stray for some in strays for stray in some)]
 
     def abandon(self) -> list[Stray]:
         """Leave the event loop of the wires; return the undos not sent."""
+        self._closed = True
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._end)
         return [stray for node in self._nodes.values() for stray in node.abandon()]
@@ -116,10 +114,12 @@ class Cluster:
         self._closed = True
         if self._timer is not None:
             self._timer.cancel()
-        if self._reading is not None:
-            self._reading.cancel()
+        self._reading.cancel()
 
     # The map.
+
+    def _read_soon(self) -> asyncio.Task[None]:
+        return self._loop.create_task(self._read(), name="forecourt store map")
 
     async def _read(self) -> None:
         await asyncio.sleep(self._due - self._loop.time())
@@ -178,7 +178,11 @@ class Cluster:
 
     async def _retire(self, node: Node) -> None:
         """End the wires to a node that serves no slot any more; its undos go to those who do."""
-        for lane, undo in await node.close():
+        strays = await node.close()
+        if self._closed:
+            self._strays += strays
+            return
+        for lane, undo in strays:
             self._terms.on_stray(lane, undo)
 
     def _named(self, address: str, wire: Wire) -> Place:

@@ -15,10 +15,6 @@ Stray = tuple[Lane, Undo]
 class Route(Protocol):
     """Which wire a question takes."""
 
-    def slot(self, key: str | bytes) -> int:
-        """Return the key's slot: keys of one slot may go into one script."""
-        ...
-
     def slot_of(self, keys: Sequence[str | bytes]) -> int:
         """Return the slot of all these keys; ValueError when they have several."""
         ...

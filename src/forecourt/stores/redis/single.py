@@ -1,35 +1,33 @@
-"""A store that is one primary: the one the URL names, or the one that sentinels name at every connection."""
+"""A store that is one primary: the one the URL names, or the one that sentinels name."""
 
+import asyncio
 from collections.abc import Sequence
 from functools import partial
 
-from forecourt.stores.redis.commands import Lane, ReplyError, pack
-from forecourt.stores.redis.connection import LOST, REFUSED, Connection, ask, ask_once, connect, hang_up, reason
-from forecourt.stores.redis.nodes import Node
+from forecourt.stores.redis.commands import Lane, ReplyError
+from forecourt.stores.redis.connection import connect
+from forecourt.stores.redis.nodes import Node, Stray
+from forecourt.stores.redis.sentinel import Sentinels
 from forecourt.stores.redis.terms import Terms
-from forecourt.stores.redis.urls import Location, Place
+from forecourt.stores.redis.urls import Location
 from forecourt.stores.redis.wire import Wire
-
-_ROLE = pack(b"ROLE")
 
 
 class Single:
     """Every question goes to the one primary, whatever its keys: all keys share slot 0."""
 
     def __init__(self, location: Location, terms: Terms) -> None:
+        self._watching: asyncio.Task[None] | None = None
+        self._loop = asyncio.get_running_loop()
         if location.form == "sentinel":
-            self._node = Node(location.service, Sentinels(location, terms.patience).dial, terms)
+            sentinels = Sentinels(location, terms.patience)
+            self._node = Node(location.service, sentinels.dial, terms)
+            self._watching = self._loop.create_task(sentinels.watch(self._moved), name="forecourt store sentinels")
         else:
             (place,) = location.places
             self._node = Node(str(place), partial(connect, location, place, terms.patience), terms)
         self.trouble = self._node.trouble
         self.ready = self._node.ready
-        self.close = self._node.close
-        self.abandon = self._node.abandon
-
-    def slot(self, key: str | bytes) -> int:
-        """Return 0."""
-        return 0
 
     def slot_of(self, keys: Sequence[str | bytes]) -> int:
         """Return 0."""
@@ -48,48 +46,20 @@ class Single:
     def troubled(self) -> None:
         """Nothing to do: wires connect again by themselves."""
 
+    async def close(self) -> list[Stray]:
+        """End all wires; return the undos not sent."""
+        strays = await self._node.close()
+        if self._watching is not None:
+            self._watching.cancel()
+            await asyncio.wait([self._watching])
+        return strays
 
-class Sentinels:
-    """Connects to the primary of a service, as whichever sentinel answers first names it."""
+    def abandon(self) -> list[Stray]:
+        """Leave the event loop of the wires; return the undos not sent."""
+        if self._watching is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._watching.cancel)
+        return self._node.abandon()
 
-    def __init__(self, location: Location, patience: float) -> None:
-        self._location = location
-        self._patience = patience
-        self._places = list(location.places)
-
-    async def dial(self) -> Connection:
-        """Connect to the primary; ConnectionError when nobody names one, or it is none."""
-        place = await self._locate()
-        connection = await connect(self._location, place, self._patience)
-        try:
-            (role,) = await ask(connection, _ROLE)
-            if not isinstance(role, list) or role[0] != b"master":
-                raise ConnectionError(f"{place} is not a primary")
-        except BaseException:
-            await hang_up(connection)
-            raise
-        return connection
-
-    async def _locate(self) -> Place:
-        """Ask the sentinels in turn; the one that answered is asked first from then on."""
-        reasons = []
-        for sentinel in tuple(self._places):
-            try:
-                place = await self._asked(sentinel)
-            except (*REFUSED, *LOST, ReplyError) as error:
-                reasons.append(f"{sentinel}: {reason(error)}")
-                continue
-            self._places.remove(sentinel)
-            self._places.insert(0, sentinel)
-            return place
-        raise ConnectionError(f"no sentinel names {self._location.service!r}: {'; '.join(reasons)}")
-
-    async def _asked(self, sentinel: Place) -> Place:
-        # So that the others are still asked within one attempt when this one stands still.
-        patience = self._patience / (len(self._places) + 1)
-        command = ("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._location.service)
-        match await ask_once(self._location, sentinel, patience, *command, sentinel=True):
-            case [bytes(host), bytes(port)]:
-                return Place(host.decode(), int(port))
-            case _:
-                raise ConnectionError(f"it knows no service {self._location.service!r}")
+    def _moved(self, why: str) -> None:
+        for wire in self._node.wires:
+            wire.drop(why)

@@ -11,6 +11,7 @@ as redis-py reads them. Nothing here is ever printed with a password in it.
 """
 
 import difflib
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
@@ -76,14 +77,13 @@ class Location:
 def parse(url: str) -> Location:
     """Take a store's URL apart; ConfigError says what is wrong and what would be right, never a password."""
     scheme, marked, _ = url.partition("://")
-    if not marked or scheme.lower() not in _SCHEMES:
+    if not marked or not re.fullmatch(r"[A-Za-z0-9+]+", scheme):
+        raise ConfigError("store: a URL is needed, such as redis://host:6379")
+    if scheme.lower() not in _SCHEMES:
         raise ConfigError(f"store: unknown scheme {scheme!r}{_nearest(scheme.lower(), _SCHEMES)}")
     name, _, form_name = scheme.lower().partition("+")
     form, transport = _FORMS[form_name], _TRANSPORTS[name]
-    try:
-        split = urlsplit(url)
-    except ValueError:
-        raise ConfigError(f"store: {scheme}://… has a malformed host (write IPv6 as [::1])") from None
+    split = _split(url)
     settings = _options(split, transport)
     sentinel_settings = _sentinel_options(form, settings)
     settings |= _credentials(split)
@@ -98,6 +98,17 @@ def parse(url: str) -> Location:
     if form == "single" and len(places) > 1:
         raise ConfigError(f"store: several hosts need {name}+cluster:// or {name}+sentinel://")
     return Location(form, transport, places, service, settings, sentinel_settings)
+
+
+def _split(url: str) -> SplitResult:
+    try:
+        split = urlsplit(url)
+    except ValueError:
+        raise ConfigError("store: malformed host; IPv6 is written [::1]") from None
+    # Whatever stands there is the tail of a password: it must not be taken for a port, a path or an option.
+    if any("@" in part for part in (split.path, split.query, split.fragment)):
+        raise ConfigError("store: an '@' after the host; in a password, '/' is written %2F, '?' %3F and '#' %23")
+    return split
 
 
 def _nearest(word: str, words: tuple[str, ...]) -> str:
@@ -153,14 +164,13 @@ def _path(form: Form, path: str) -> tuple[str, str]:
             raise ConfigError("store: +sentinel needs the service's name: redis+sentinel://host:26379/mymaster")
         service = parts.pop(0)
     if len(parts) > 1:
-        raise ConfigError("store: the path has too many parts; a password with '/' in it is written %2F")
+        raise ConfigError(f"store: the path has too many parts: {path}")
     return service, parts[0] if parts else ""
 
 
 def _database(text: str) -> int:
     if not text.isdecimal():
-        # The text itself may be the tail of a password that was not encoded.
-        raise ConfigError("store: the path must be a database number; a password with '/' in it is written %2F")
+        raise ConfigError(f"store: the path must be a database number, not {text!r}")
     return int(text)
 
 
@@ -177,7 +187,7 @@ def _place(text: str, port: int) -> Place:
     if not colon or text.endswith("]"):
         host, number = text, str(port)
     if not (number.isdecimal() and 0 < int(number) < 65536):
-        raise ConfigError("store: a port must be a number from 1 to 65535; '/', '?' and '#' in a password are encoded")
+        raise ConfigError(f"store: a port must be a number from 1 to 65535, not {number!r}")
     return Place(unquote(host).strip("[]") or "localhost", int(number))
 
 

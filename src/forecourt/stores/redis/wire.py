@@ -182,6 +182,7 @@ class Wire:
             self._fail_queued(self.down)
             self._lost(self.down)
             self._ticks.stop()
+            self.tried.set()
 
     async def _serve(self, connection: Connection) -> str:
         """Carry commands until the connection is lost; return why."""
@@ -358,7 +359,7 @@ class Wire:
 
     def _undone(self, undo: Undo, future: asyncio.Future[Reply]) -> None:
         error = future.exception()
-        if isinstance(error, ReplyError):
+        if isinstance(error, ReplyError) and not self._closed:
             self._terms.on_orphan(self.lane, undo, error)
         elif error is not None:
             self._keep(undo)
@@ -376,7 +377,7 @@ class Wire:
         if self._written and self._written[0].tick < oldest:
             self._stalled(oldest)
         if self._connected:
-            self._overdue(oldest)
+            self._overdue(oldest - 1)  # a server that stands still shows first, on what was asked together
         elif self._waiting and self._waiting[0].tick < oldest:
             self._turn(f"no connection {self._late_by}")
         return bool(self._written or self._waiting or self._urgent)
@@ -395,8 +396,5 @@ class Wire:
 
     def _overdue(self, oldest: int) -> None:
         late = f"{self.name}: not written {self._late_by}, too many questions wait"
-        for command in self._urgent:
-            if command.tick < oldest and not command.patient:
-                settle(command.future, StoreOverloaded(late))
         while self._waiting and self._waiting[0].tick < oldest:
             settle(self._waiting.popleft().future, StoreOverloaded(late))

@@ -1,0 +1,75 @@
+"""How many calls of an endpoint may be at work at once."""
+
+import math
+from typing import Annotated, Literal
+
+from pydantic import Field, PlainValidator, model_validator
+
+from forecourt.policies.limit import Key, StoreErrorPolicy
+from forecourt.policies.quantities import Count, Duration, Share, exact, microseconds
+from forecourt.policies.switched import switched
+from forecourt.policies.wording import Fault, Words, fault, refusal
+
+SHORTEST_LEASE = 1
+"""Seconds: renewals, a third of it apart, must have time to be tried again."""
+
+LeaseArgs = tuple[int, int, int, int]
+"""(limit, lease in µs, shadow, batch)."""
+
+
+class Concurrency(Words):
+    """At most `limit` calls at work at once, each from its question to the end of its response.
+
+    `key`: whom to count together, as for limits: `principal`, `client`, `tenant`, `endpoint`, `header:NAME`, or a
+    name in `key_functions`. `queue`: so many more calls of one process and key wait for a place, `max_wait` seconds
+    at most. `lease`: a place that nobody renews for so many seconds is free again, which frees those of a process
+    that died. `on_store_error`: who decides when the store is down: this process with `local_share` of the limit
+    (`local`), nobody (`open`), or the call is refused with 503 (`closed`). `batch`: a process takes so many places at
+    a time and hands them out by itself; only with `key="endpoint"`. `shadow`: counted and reported, never refused.
+    """
+
+    limit: Count
+    key: Key = "principal"
+    queue: Annotated[int, Field(ge=0, strict=True)] = 0
+    max_wait: Duration = 1
+    lease: Duration = 15
+    on_store_error: StoreErrorPolicy = "local"
+    local_share: Share = 1
+    batch: Count = 1
+    shadow: bool = False
+
+    def args(self) -> LeaseArgs:
+        """Return (limit, lease in µs, shadow, batch)."""
+        return self.limit, microseconds(self.lease), int(self.shadow), self.batch
+
+    def local_args(self) -> LeaseArgs:
+        """Return the same for one process while the store is down: its share of the limit, at least 1."""
+        _, lease, shadow, _ = self.args()
+        return max(1, math.floor(self.limit * exact(self.local_share))), lease, shadow, 1
+
+    @model_validator(mode="after")
+    def _possible(self) -> "Concurrency":
+        if wrong := list(self._faults()):
+            raise refusal(type(self).__name__, wrong)
+        return self
+
+    def _faults(self) -> list[Fault]:
+        wrong: list[Fault] = []
+        if exact(self.lease) < SHORTEST_LEASE:
+            wrong.append(fault("lease", self.lease, f"must be at least {SHORTEST_LEASE} second, to be renewed in time"))
+        if self.batch > 1 and self.key != "endpoint":
+            wrong.append(fault("batch", self.batch, 'must be 1 unless key is "endpoint"'))
+        if self.batch > self.limit:
+            wrong.append(fault("batch", self.batch, f"must be at most limit, {self.limit}"))
+        if self.batch > 1 and self.queue:
+            wrong.append(
+                fault("queue", self.queue, "must be 0 with a batch: places that a process holds are not waited for")
+            )
+        return wrong
+
+
+ConcurrencyField = Annotated[
+    Concurrency | Literal["off"] | None,
+    PlainValidator(switched(Concurrency), json_schema_input_type=Concurrency | Literal["off"] | None),
+]
+"""What the field `concurrency` takes."""
