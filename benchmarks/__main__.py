@@ -26,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for group in run.groups:
         print(report.text(group))
     if options.json:
-        options.json.write_text(json.dumps(run.to_json(), indent=1, ensure_ascii=False) + "\n", "utf-8")
+        options.json.write_text(run.dumps(), "utf-8")
     if options.docs and not failed:
         docs.write(run, Path("docs"))
     missed = _print_targets(run)

@@ -1,6 +1,5 @@
 """Writes docs/performance.md and its charts from a run; every figure in it is in docs/performance.json too."""
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -37,8 +36,7 @@ def write(run: Run, directory: Path) -> None:
         for table in group.tables:
             if table.chart:
                 (shown / f"{group.name}-{table.key}.svg").write_text(charts.svg(table), "utf-8")
-    document = json.dumps(run.to_json(), indent=1, ensure_ascii=False)
-    (directory / "performance.json").write_text(document + "\n", "utf-8")
+    (directory / "performance.json").write_text(run.dumps(), "utf-8")
     (directory / "performance.md").write_text(page(run), "utf-8")
 
 

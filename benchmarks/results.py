@@ -5,6 +5,8 @@ the floor of the same round, over the reference of the same round) and then summ
 over the rounds as its noise.
 """
 
+import json
+import re
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -155,6 +157,11 @@ class Run:
                 for row, written_row in zip(table.rows, written_table["rows"], strict=True):
                     written_row["derived"] = _derived(table, row, best)
         return document
+
+    def dumps(self) -> str:
+        """Return `to_json` as text, each list of numbers on one line."""
+        text = json.dumps(self.to_json(), indent=1, ensure_ascii=False)
+        return re.sub(r"\[[-\d.,\s]+\]", lambda found: " ".join(found[0].split()), text) + "\n"
 
     @classmethod
     def from_json(cls, document: dict[str, Any]) -> "Run":

@@ -65,7 +65,7 @@ def test_forwarded_headers_of_strangers_are_ignored_with_one_warning(
     ],
 )
 def test_hops_are_read_from_the_right(forwarded: list[str], key: str) -> None:
-    """The first untrusted hop from the right is the client; what is no address ends the search at the last known hop."""
+    """The first untrusted hop from the right is the client; what is no address ends the search at the last hop."""
     assert Clients(["10.0.0.0/8"]).key(scope(("10.0.0.1", 1), *forwarded)) == key
 
 

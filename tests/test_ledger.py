@@ -1,14 +1,14 @@
 """The ledger as operators use it, and what it must bear, on both stores."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
 from forecourt import Accounts, Ledger, Principal, Quota, StoreDown
 from forecourt.ledger import Balance, account_key
 from forecourt.principals import Keys
-from forecourt.stores.contract import Question, Settlement, Store
+from forecourt.stores.contract import Answer, Question, Settlement, Store
 from forecourt.stores.failover import FailoverStore
 from forecourt.stores.memory import MemoryStore
 from forecourt.stores.redis.client import Client
@@ -164,7 +164,7 @@ async def test_a_history_has_lines() -> None:
 class Dead(MemoryStore):
     """A store that never answers."""
 
-    async def decide(self, questions: object) -> list[object]:  # type: ignore[override]  # answers nothing
+    async def decide(self, questions: Sequence[Question]) -> list[Answer]:
         """Raise."""
         raise StoreDown("gone")
 

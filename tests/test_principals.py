@@ -12,7 +12,8 @@ def test_keys_hold_no_identity_and_keep_it_on_one_slot() -> None:
         keys.key("token_bucket", "a", "client", "192.0.2.7"),
         keys.key("lease", "b", "client", "192.0.2.7"),
     )
-    assert one.startswith("fc:{") and one.endswith("}:token_bucket:a")
+    assert one.startswith("fc:{")
+    assert one.endswith("}:token_bucket:a")
     assert one.split("}")[0] == two.split("}")[0]
     assert "192.0.2.7" not in one + two
 

@@ -252,7 +252,9 @@ async def test_layers_can_be_installed_one_by_one() -> None:
         ([RateLimitMiddleware, FloodGuardMiddleware], "'flood_guard' stands inside 'rate_limit'"),
     ],
 )
-def test_layers_that_are_missing_or_misplaced_stop_the_start(layers: list[type[FloodGuardMiddleware] | type[RateLimitMiddleware]], says: str) -> None:
+def test_layers_that_are_missing_or_misplaced_stop_the_start(
+    layers: list[type[FloodGuardMiddleware] | type[RateLimitMiddleware]], says: str
+) -> None:
     """A policy without its layer, or layers in the wrong order, is an error that names both."""
     config = JobConfig(default=TWO_A_MINUTE, flood_guard=FloodGuard(limit=3, window=60))
     app = Starlette(

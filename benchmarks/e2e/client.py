@@ -4,6 +4,7 @@ import asyncio
 import json
 import sys
 import time
+from typing import cast
 from urllib.parse import urlsplit
 
 import uvloop
@@ -20,8 +21,7 @@ class Connection(asyncio.Protocol):
         self.ended = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is none by class
         self._ask()
 
     def data_received(self, data: bytes) -> None:
@@ -66,6 +66,7 @@ async def main(url: str, connections: int, seconds: float, headers: list[str]) -
     took = time.perf_counter() - started
     for connection in made:
         connection.end()
+    await asyncio.sleep(0)  # so that they are closed
     times.sort()
     bad = sum(connection.bad for connection in made)
     return {"per_second": len(times) / took, "p99": times[len(times) * 99 // 100] * 1e6, "bad": bad}

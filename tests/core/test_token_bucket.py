@@ -122,16 +122,15 @@ def test_a_clock_set_back_leaves_an_empty_bucket_at_worst() -> None:
     assert bench.ask(*FIVE, 1, 0).passed
 
 
-@given(
-    limits=st.lists(PARAMETERS["token_bucket"], min_size=2, max_size=3, unique_by=lambda limit: limit.span),
-    history=moves(60, plain=True),
-)
+@given(limits=st.lists(PARAMETERS["token_bucket"], min_size=2, max_size=3), history=moves(60, plain=True))
 @settings(max_examples=examples(30), deadline=None)
 def test_a_change_never_fills_the_bucket(limits: list[Limit], history: list[Move]) -> None:
-    """At the instant of a change, the part of the bucket that is left does not grow."""
+    """At the instant of a change, the part that is left does not grow, but for what is less than two microseconds."""
     for asked in walk(limits, history):
-        left = Fraction(asked.before.later(0).ask(*asked.limit.args(0)).remaining + 1, asked.limit.parameters[0])
+        left = asked.before.later(0).ask(*asked.limit.args(0)).remaining + 1
         for other in limits:
             bench = asked.before.later(0)
             bench.ask(*asked.limit.args(0))
-            assert Fraction(bench.ask(*other.args(0)).remaining, other.parameters[0]) <= left
+            part = Fraction(bench.ask(*other.args(0)).remaining, other.parameters[0])
+            rounding = Fraction(2, min(asked.limit.span, other.span))
+            assert part <= Fraction(left, asked.limit.parameters[0]) + rounding

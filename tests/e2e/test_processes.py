@@ -4,7 +4,11 @@ import subprocess
 import sys
 import time
 
+import pytest
+
 from tests.servers import Valkey
+
+pytestmark = pytest.mark.slow
 
 
 def test_four_processes_pass_ten_of_a_thousand_calls(valkey: Valkey) -> None:

@@ -10,6 +10,8 @@ from websockets.exceptions import ConnectionClosed
 from tests.e2e.service import records
 from tests.servers import Valkey
 
+pytestmark = pytest.mark.slow
+
 
 def test_the_example_in_memory() -> None:
     """Every promise of the start page, in one process with the embedded store."""

@@ -4,12 +4,12 @@ import logging
 from collections.abc import Sequence
 
 import pytest
-from forecourt.testing import FakeClock
 
 from forecourt.errors import StoreDown, StoreOverloaded
 from forecourt.stores.contract import Answer, OnError, Question, Settlement
 from forecourt.stores.failover import FailoverStore
 from forecourt.stores.memory import MemoryStore
+from forecourt.testing import FakeClock
 
 
 class Breakable:

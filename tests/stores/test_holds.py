@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 import pytest
-from forecourt.testing import FakeClock
 
 from forecourt.stores.contract import Answer, Question, Settlement
 from forecourt.stores.holds import HoldingStore
+from forecourt.testing import FakeClock
 
 
 class Scripted:

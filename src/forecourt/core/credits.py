@@ -107,7 +107,7 @@ def grant(states: tuple[State | None, ...], now: int, args: tuple[Arg, ...]) -> 
 
 def history(states: tuple[State | None, ...], _now: int, args: tuple[Arg, ...]) -> Outcome:
     """Read the journal, newest first; args: how many lines. Value: a line of text for each, see `lines_of`."""
-    journal = cast("tuple[Line, ...]", states[0] or ())
+    journal = cast("tuple[Line, ...]", states[1] or ())
     newest = journal[: -int(args[0]) - 1 : -1]
     return Outcome("go", ("\n".join(" ".join(map(str, line)) for line in newest).encode(),))
 
@@ -122,4 +122,4 @@ CHARGE = register(Operation("credits_charge", "claim", 4, charge, SUFFIXES))
 HOLD = register(Operation("credits_hold", "settle", 0, keep_holds, SUFFIXES))
 SETTLE = register(Operation("credits_settle", "settle", 0, settle, SUFFIXES))
 GRANT = register(Operation("credits_grant", "claim", 2, grant, SUFFIXES))
-HISTORY = register(Operation("credits_history", "check", 1, history, (":journal",)))
+HISTORY = register(Operation("credits_history", "check", 1, history, ("", ":journal")))

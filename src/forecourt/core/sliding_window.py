@@ -1,8 +1,9 @@
 """The sliding window counter: two counts stand for every hit of the last window.
 
-State is (start, current, previous, window): when the running window began, its hits, those of the window before, and how
-long a window is. Of the previous hits, as many count as its part of the last `window` microseconds: used = previous · left/window + current,
-where `left` is what remains of the running window. The product is not rounded: flooring it would admit up to one hit
+State is (start, current, previous, window): when the running window began, its hits, those of the window before, and
+how long a window is. Of the previous hits as many count as lie in the last `window` microseconds if they were spread
+evenly: used = previous · left/window + current, where `left` is what remains of the running window.
+The product is not rounded: flooring it would admit up to one hit
 too many. Hits spread evenly are limited exactly; at worst (the previous hits all at the end of their window) a
 stretch of one window sees 2·limit - 1. `core.sliding_log` is exact, at the price of remembering each hit.
 

@@ -14,7 +14,6 @@ def store_at(url: str, clock: Clock) -> Store:
         return MemoryStore(clock)
     try:
         from forecourt.stores.redis.client import Client  # noqa: PLC0415  # the extra `redis` is optional
-
         from forecourt.stores.redis.store import RedisStore  # noqa: PLC0415
     except ImportError as error:
         scheme = url.partition(":")[0]

@@ -12,7 +12,7 @@ from forecourt.errors import ConfigError, StoreDown, StoreOverloaded
 from forecourt.stores.redis.client import Client, Item, ReplyError, Script, Unanswered
 from tests.servers import Valkey, eventually
 from tests.stores.redis.conftest import Connect
-from tests.stores.redis.scripts import COUNT, HOLD
+from tests.stores.redis.scripts import COUNT, HOLD, release
 
 pytestmark = pytest.mark.valkey
 
@@ -226,6 +226,11 @@ async def test_a_client_that_is_not_open_says_so(valkey: Valkey) -> None:
     with pytest.raises(Unanswered, match="not open"):
         await client.run(COUNT, ["n"], [])
     assert valkey.count("ping") == 2
+    given_up: list[object] = []
+    client.on_unknown = given_up.append
+    undo = release("k", "me")
+    client._stray("decisions", undo)
+    assert given_up == [undo]
 
 
 async def test_closing_lets_what_was_asked_be_answered(valkey: Valkey) -> None:
@@ -304,6 +309,26 @@ def test_a_client_leaves_a_loop_that_is_closed(valkey: Valkey) -> None:
     asyncio.run(client.open())
     asyncio.run(client.close())
     assert client.health == "not open"
+
+
+def test_what_a_closed_loop_still_tried_is_given_up(valkey: Valkey) -> None:
+    """An undo whose task ended with its loop is not lost unheard."""
+    client = Client(valkey.url, deadline=1)
+    given_up: list[object] = []
+    client.on_unknown = given_up.append
+    undo = release("k", "me")
+    loop = asyncio.new_event_loop()
+    trying = loop.create_task(asyncio.sleep(0))
+    loop.run_until_complete(trying)
+    loop.close()
+    client._persisting[trying] = ("decisions", undo)
+
+    async def open_and_close() -> None:
+        await client.open()
+        await client.close()
+
+    asyncio.run(open_and_close())
+    assert given_up == [undo]
 
 
 def test_a_client_leaves_a_loop_that_still_runs(valkey: Valkey) -> None:

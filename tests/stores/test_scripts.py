@@ -1,0 +1,80 @@
+"""Scripts are put together from fragments, each at its own place."""
+
+import re
+
+import pytest
+
+from forecourt.core.operations import _registry
+from forecourt.stores.scripts import arguments, compose_decision, compose_settlement, fragment
+
+
+@pytest.mark.parametrize("kind", sorted(_registry))
+def test_a_fragment_names_all_its_arguments_and_keys(kind: str) -> None:
+    """Arguments are counted by the highest that is named, and keys are those of the operation: none beyond."""
+    text = "".join(fragment(kind).values())
+    keys = {int(number) for number in re.findall(r"\$K(\d+)", text)}
+    assert arguments(kind) > 0
+    assert keys <= set(range(1, len(_registry[kind].suffixes) + 1))
+
+
+@pytest.mark.parametrize("kind", sorted(_registry))
+def test_a_fragment_sets_every_value(kind: str) -> None:
+    """A question's fragment declares its verdict and each of its values, else the flat answer would end early."""
+    step = _registry[kind]
+    if step.group == "settle":
+        assert step.arity == 0
+        return
+    text = fragment(kind)["compute"]
+    assert all(re.search(rf"\bv{number}\$", text) for number in range(1, step.arity + 1))
+    assert re.search(r"\bok\$", text)
+
+
+def test_keys_and_arguments_are_counted_on() -> None:
+    """The second operation's first key and argument come after those of the first, and names do not meet."""
+    script = compose_decision(["token_bucket", "fixed_window"])
+    assert "KEYS[2]" in script
+    assert "KEYS[3]" not in script
+    assert "ARGV[5]" in script
+    assert "ARGV[9]" in script
+    assert "ARGV[10]" not in script
+    assert "local ok_1, v1_1" in script
+    assert "local ok_2, v1_2" in script
+    assert "$" not in script
+
+
+def test_a_group_stops_the_script_with_what_it_knows() -> None:
+    """A refusal returns the answers up to its group, the end returns all."""
+    script = compose_decision(["token_bucket", "credits_charge"])
+    first = "return {ok_1, v1_1, v2_1, v3_1, v4_1}"
+    assert script.index(first) < script.index("if not (ok_2 == 1) then")
+    assert script.endswith("v4_2}")
+
+
+def test_settlements_only_write() -> None:
+    """A settlement's script takes note of each, at its own place, and answers nothing."""
+    script = compose_settlement(["token_bucket_back", "fixed_window_back"])
+    assert "GET', KEYS[1])" in script
+    assert "GET', KEYS[2])" in script
+    assert "ARGV[9]" in script
+    assert "return {" not in script
+
+
+def test_given_time_is_for_tests() -> None:
+    """By default the time is the server's; given, it is the last argument."""
+    assert "TIME" in compose_decision(["token_bucket"])
+    given = compose_decision(["token_bucket"], given_time=True)
+    assert "TIME" not in given
+    assert "ARGV[#ARGV]" in given
+    assert "ARGV[#ARGV]" in compose_settlement(["token_bucket_back"], given_time=True)
+
+
+def test_mistakes_are_told_by_name() -> None:
+    """An unknown kind, questions out of order, and settlements among questions cannot be composed."""
+    with pytest.raises(KeyError, match="nonsense"):
+        compose_decision(["nonsense"])
+    with pytest.raises(ValueError, match="out of order: credits_charge, token_bucket"):
+        compose_decision(["credits_charge", "token_bucket"])
+    with pytest.raises(ValueError, match="not all of these are settlements: token_bucket"):
+        compose_settlement(["token_bucket"])
+    with pytest.raises(FileNotFoundError):
+        fragment("nonsense")
