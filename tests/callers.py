@@ -17,6 +17,7 @@ class Caller:
 
     def __init__(self, app: ASGIApp, scope: Scope) -> None:
         self.answer = Answer()
+        self._is_socket = scope["type"] == "websocket"
         self._gone = asyncio.Event()
         self._received = False
         self.task = asyncio.get_running_loop().create_task(self._call(app, scope))
@@ -55,9 +56,11 @@ class Caller:
     async def _receive(self) -> Message:
         if not self._received:
             self._received = True
+            if self._is_socket:
+                return {"type": "websocket.connect"}
             return {"type": "http.request", "body": b"", "more_body": False}
         await self._gone.wait()
-        return {"type": "http.disconnect"}
+        return {"type": "websocket.disconnect" if self._is_socket else "http.disconnect", "code": 1001}
 
     async def _send(self, message: Message) -> None:
         self.answer.messages.append(message)

@@ -4,7 +4,15 @@ import pytest
 
 from forecourt.config import JobConfig
 from forecourt.errors import ConfigError
-from forecourt.policies import Debounce, EndpointPolicy, FixedWindow, RateLimit, SlidingWindow, TokenBucket
+from forecourt.policies import (
+    Concurrency,
+    Debounce,
+    EndpointPolicy,
+    FixedWindow,
+    RateLimit,
+    SlidingWindow,
+    TokenBucket,
+)
 
 SHARED = FixedWindow(limit=5, window=60, name="shared")
 
@@ -72,3 +80,17 @@ def test_a_key_without_a_function() -> None:
         f'endpoints."b".rate_limit[0].key: "cliant" is not allowed: {reason}; did you mean "client"?',
     ]
     assert config(TokenBucket(max_tokens=1, refill_rate=1, key="header:cliant"), SHARED).endpoints
+
+
+def test_a_key_of_concurrency_without_a_function() -> None:
+    """What counts calls at work counts by the same words."""
+    policy = EndpointPolicy(concurrency=Concurrency(limit=1, key="tenent"))
+    with pytest.raises(ConfigError) as caught:
+        JobConfig(default=policy, endpoints={"b": policy, "c": EndpointPolicy(concurrency="off")})
+    reason = "must be principal, client, tenant, endpoint, header:NAME or a name in key_functions"
+    assert list(caught.value.problems) == [
+        f'default.concurrency.key: "tenent" is not allowed: {reason}; did you mean "tenant"?',
+        f'endpoints."b".concurrency.key: "tenent" is not allowed: {reason}; did you mean "tenant"?',
+    ]
+    named = EndpointPolicy(concurrency=Concurrency(limit=1, key="mine"))
+    assert JobConfig(default=named, key_functions={"mine": lambda _: None}).default == named

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from forecourt.config import JobConfig
 from forecourt.config_policies import FieldSource, Policies
 from forecourt.errors import ConfigError
-from forecourt.policies import EndpointPolicy, FixedWindow, RateLimit, TokenBucket
+from forecourt.policies import Concurrency, Credits, EndpointPolicy, FixedWindow, RateLimit, TokenBucket
 
 OFF = EndpointPolicy(rate_limit="off")
 SILENT = EndpointPolicy()
@@ -146,3 +146,14 @@ def test_what_only_websockets_have_is_skipped_on_plain_http() -> None:
         found = config.policy_for(name, protocol)  # type: ignore[arg-type]  # a literal, through the loop
         assert found is not None
         assert (len(found.rate_limit), found.skipped) == (3, ())
+
+
+def test_concurrency_and_credits_are_fields_of_their_own() -> None:
+    """Each is the model, or None where it is off or nobody says anything; limits are a tuple."""
+    priced = EndpointPolicy(concurrency=Concurrency(limit=1), credits=Credits(amount=2))
+    resolved = Policies({"b": EndpointPolicy(credits="off")}, priced).of("b")
+    assert resolved is not None
+    assert (resolved.rate_limit, resolved.concurrency, resolved.credits) == ((), Concurrency(limit=1), None)
+    resolved = Policies({}, priced).of("c")
+    assert resolved is not None
+    assert resolved.credits == Credits(amount=2)

@@ -235,3 +235,31 @@ class TestOnTheServer:
         await served.decide([Question("credits_charge", KEY, (1, SECOND, "a", 1, 10, 0, 1000), "closed")])
         await served.settle([Settlement("credits_settle", KEY, (1, "a", 0, 1000))])
         assert 0 < valkey.ask("PTTL", KEY) <= 86_400_000  # type: ignore[operator]
+
+    @pytest.mark.parametrize("lost", ["late", "dropped"])
+    async def test_what_nobody_saw_granted_is_taken_back(self, valkey: Valkey, lost: str) -> None:
+        """A stalled server grants what its caller has given up; when it answers, or is back, leases and holds go back."""
+        store = RedisStore(Client(valkey.url, deadline=0.1))
+        await store.open()
+        await Ledger(store).grant(ALICE, 100)
+        questions = [
+            Question("lease", "k", (5, 600 * SECOND, "a", 0, 3)),
+            Question("credits_charge", KEY, (30, 600 * SECOND, "a", *PREPAID), "closed"),
+        ]
+        with valkey.stalled():
+            with pytest.raises(StoreDown):
+                await store.decide(questions)
+            if lost == "dropped":
+                store._client._route.wire(0, "decisions").drop("by the test")  # type: ignore[union-attr]
+                await asyncio.sleep(0.05)
+        async with asyncio.timeout(10):
+            while valkey.ask("EXISTS", "k") or not valkey.ask("EXISTS", KEY) or (await self.held(store)) != (100, 0):
+                await asyncio.sleep(0.01)
+        await store.close()
+
+    async def held(self, store: RedisStore) -> tuple[int, int] | None:
+        """Return Alice's balance and what is held of it, once the server answers."""
+        try:
+            return (await Ledger(store).balance(ALICE))[:2]
+        except StoreDown:
+            return None

@@ -24,6 +24,14 @@ def test_the_older_fields_show_the_limit_nearest_its_end() -> None:
     ]
 
 
+def test_a_unit_other_than_requests_is_named() -> None:
+    """draft-11: `qu`, without a window where the unit has none."""
+    assert WRITERS["draft-11"]([Standing(Quota("concurrency", 5, 0, "concurrent-requests"), 4, 0)]) == [
+        (b"ratelimit-policy", b'"concurrency";q=5;qu="concurrent-requests"'),
+        (b"ratelimit", b'"concurrency";r=4'),
+    ]
+
+
 def test_both_and_none() -> None:
     """`both` writes five fields, `none` nothing."""
     assert len(WRITERS["both"]([BURST])) == 5

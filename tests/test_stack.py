@@ -223,11 +223,12 @@ async def test_the_exchange_is_the_handlers_to_read() -> None:
         return PlainTextResponse("done")
 
     scope = http("/a")
+    scope["state"] = {"mine": 1}
     await call(starlette(JobConfig(default=EndpointPolicy()), Route("/{name}", reads, name="reads")), scope)
     (exchange,) = seen
     assert exchange.endpoint is not None
     assert (exchange.endpoint.name, exchange.params, exchange.client) == ("reads", {"name": "a"}, "192.0.2.1")
-    assert scope["state"]["forecourt"] is exchange
+    assert scope["state"] == {"mine": 1}
 
 
 async def test_layers_can_be_installed_one_by_one() -> None:

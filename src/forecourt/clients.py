@@ -18,6 +18,7 @@ NO_ADDRESS = "unix"
 logger = logging.getLogger("forecourt")
 
 _MAX_KNOWN = 10_000
+_MOST_HOPS = 32
 
 
 class Clients:
@@ -34,11 +35,11 @@ class Clients:
         """Return the client's address or IPv6 network as text, or `NO_ADDRESS`."""
         client = scope.get("client")
         peer = client[0] if client else NO_ADDRESS
-        forwarded = _forwarded(scope)
-        if forwarded and self._trusts(peer):
-            peer = self._first_untrusted(forwarded, peer)
-        elif forwarded and not self._warned:
-            self._warn(peer)
+        if any(name == b"x-forwarded-for" for name, _ in scope["headers"]):
+            if self._trusts(peer):
+                peer = self._first_untrusted(_forwarded(scope), peer)
+            elif not self._warned:
+                self._warn(peer)
         return self._counted_as(peer)
 
     def _first_untrusted(self, forwarded: list[str], peer: str) -> str:
@@ -82,13 +83,10 @@ class Clients:
 
 
 def _forwarded(scope: Scope) -> list[str]:
-    """Return the hops of X-Forwarded-For, left to right; repeated fields are one list."""
-    return [
-        hop.strip()
-        for name, value in scope["headers"]
-        if name == b"x-forwarded-for"
-        for hop in value.decode("latin-1").split(",")
-    ]
+    """Return the last hops of X-Forwarded-For, left to right; repeated fields are one list."""
+    values = [value for name, value in scope["headers"] if name == b"x-forwarded-for"]
+    hops = b",".join(values).decode("latin-1").rsplit(",", _MOST_HOPS)
+    return [hop.strip() for hop in hops[-_MOST_HOPS:]]
 
 
 def _bare(hop: str) -> str | None:

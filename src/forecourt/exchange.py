@@ -34,6 +34,9 @@ logger = logging.getLogger("forecourt")
 STATE = "forecourt"
 """The exchange's name in `scope["state"]`, so `request.state.forecourt` in a handler."""
 
+KEY = "forecourt.exchange"
+"""Its place in a scope, where layers look it up."""
+
 _BODIES = frozenset(
     {
         "http.response.body",
@@ -99,18 +102,26 @@ class Runtime:
         self.mismatches = 0
         """How often another endpoint ran than the one resolved; anything but 0 is a fault."""
         self._settling: set[asyncio.Task[None]] = set()
+        self._opening: asyncio.Task[None] | None = None
         self._users = 0
 
+    async def open(self) -> None:
+        """Return once the store is open on the running loop; whoever comes meanwhile waits for the same opening."""
+        loop = asyncio.get_running_loop()
+        if self._opening is None or self._opening.get_loop() is not loop:
+            self._opening = loop.create_task(self.store.open())
+        await asyncio.shield(self._opening)
+
     async def start(self) -> None:
-        """Open the store for the first of the stacks that share it."""
+        """Open the store for a lifespan; the last of those that share it closes it."""
+        await self.open()
         self._users += 1
-        if self._users == 1:
-            await self.store.open()
 
     async def stop(self) -> None:
-        """Settle what is under way and close the store after the last of them."""
-        self._users -= 1
+        """Settle what is under way and close the store, after the last lifespan."""
+        self._users = max(0, self._users - 1)
         if self._users == 0:
+            self._opening = None
             self.heartbeat.stop()
             await self._drain()
             await self.store.close()
@@ -140,6 +151,8 @@ class Runtime:
         except StoreError as error:
             kinds = sorted({settlement.kind for settlement in settlements})
             logger.warning("settlements lost (%s): %s; what was granted ends with its lease", ", ".join(kinds), error)
+        except Exception:
+            logger.exception("settlements lost; what was granted ends with its lease")
 
 
 class Chain(NamedTuple):
@@ -163,7 +176,9 @@ class Exchange:
         "_replays",
         "_trailers",
         "balance",
+        "broken",
         "endpoint",
+        "entered",
         "headers",
         "notes",
         "params",
@@ -187,6 +202,10 @@ class Exchange:
         self.notes: dict[object, object] = {}
         self.status: int | None = None
         self.refused: Problem | None = None
+        self.broken = False
+        """Whether the app raised, before or after its response began."""
+        self.entered: list[object] = []
+        """The stacks that this exchange is passing through, outermost first; none when it is over."""
         self.balance: int | None = None
         """The caller's credits after this call's reservation; None where it costs none."""
         self.price: int | None = None
@@ -227,16 +246,20 @@ class Exchange:
         self._outer_send = send
         try:
             await app(self.scope, receive, self._send)
+        except Exception:
+            self.broken = True
+            raise
         finally:
+            self.entered.clear()
             if self._granted and (settlements := self._settlements()):
                 self.runtime.settle(settlements)
 
-    async def enter(self, chain: Chain, receive: Receive, send: Send) -> None:
+    async def enter(self, chain: Chain, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass through an endpoint's chain, whose layers ask together."""
         self._askers = chain.askers
         self._answers = None
         self._replays = {}
-        await chain.app(self.scope, receive, send)
+        await chain.app(scope, receive, send)
 
     async def ask(self, layer: Asks) -> ASGIApp | None:
         """Return the response to give instead of going on, or None; the first to ask asks for all.
@@ -270,20 +293,20 @@ class Exchange:
         try:
             answers = await self._decide(asked)
         except StoreError as error:
-            return self._undecided(error)
+            return self.undecided(error)
         return self._tell(asked, answers, told)
 
     async def _decide(self, asked: Sequence[tuple[Asks, Sequence[Question]]]) -> list[Answer]:
         """Ask all questions at once; again, where one refuses alone and its layer waited until it need not."""
-        decide = partial(self.runtime.store.decide, [question for _, stated in asked for question in stated])
-        answers = await decide()
+        questions = [question for _, stated in asked for question in stated]
+        answers = await self.runtime.store.decide(questions)
         refusing = [place for place, answer in enumerate(answers) if answer.verdict == "refuse"]
-        if len(refusing) == 1:
-            layers = [layer for layer, stated in asked for _ in stated]
-            layer = layers[refusing[0]]
-            if isinstance(layer, Waits):
-                return await layer.wait(self, refusing[0], decide) or answers
-        return answers
+        if len(refusing) != 1 or answers[refusing[0]].degraded:
+            return answers
+        layer = [layer for layer, stated in asked for _ in stated][refusing[0]]
+        if not isinstance(layer, Waits):
+            return answers
+        return await layer.wait(self, refusing[0], partial(self.runtime.store.decide, questions)) or answers
 
     def _tell(
         self,
@@ -297,9 +320,10 @@ class Exchange:
         for layer, stated in asked:
             mine = told[layer] = answers[at : at + len(stated)]
             at += len(stated)
-            if layer.settles and mine[0].granted:
+            if layer.settles and any(answer.granted for answer in mine):
                 self._granted.append((layer, mine))
-            response = layer.answered(self, mine) if mine[0].values or mine[0].degraded else None
+            known = any(answer.values or answer.degraded for answer in mine)
+            response = layer.answered(self, mine) if known else None
             if response is None:
                 continue
             if any(answer.verdict == "refuse" for answer in mine):
@@ -308,7 +332,8 @@ class Exchange:
                 self._replays[layer] = response
         return refusal
 
-    def _undecided(self, error: StoreError) -> Refusal:
+    def undecided(self, error: StoreError) -> Refusal:
+        """Refuse because the store did not decide: 503, as overload or as a service that does not answer."""
         problem = OVERLOADED if isinstance(error, StoreOverloaded) else STORE_UNAVAILABLE
         return self.refuse(problem, retry_after=1)
 
@@ -355,7 +380,7 @@ class Exchange:
     def _settlements(self) -> list[Settlement]:
         granted, self._granted = self._granted, []
         return [
-            told._replace(local=True) if answers[0].degraded else told
+            told._replace(local=True) if any(answer.degraded for answer in answers) else told
             for layer, answers in granted
             for told in layer.settlements(self, answers)
         ]
@@ -363,5 +388,5 @@ class Exchange:
 
 def exchange_of(scope: Scope) -> Exchange:
     """Return the exchange that this scope belongs to; KeyError outside a stack."""
-    exchange: Exchange = scope["state"][STATE]
+    exchange: Exchange = scope[KEY]
     return exchange

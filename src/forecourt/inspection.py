@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from starlette.middleware.cors import CORSMiddleware
+
 from forecourt.config import ResolvedPolicy
 from forecourt.errors import ConfigError
 from forecourt.routing import Endpoint, RouteTable
-from forecourt.stack import PolicyMiddleware
+from forecourt.stack import PolicyMiddleware, in_order
 from forecourt.types import ASGIApp, Scope
 
 
@@ -30,15 +32,19 @@ def inspect(app: ASGIApp) -> Inspection:
     scope: Scope = {"type": "lifespan", "app": app}
     table = RouteTable.compile(mine[-1].app, config.routes, scope)
     layers = tuple(layer for stack in mine for layer in stack.layers)
+    try:
+        problems = config.check(table.endpoints, in_order(layers))
+    except ConfigError as error:
+        problems = list(error.problems)
     return Inspection(
         [(endpoint, config.policy_for(endpoint.name, endpoint.protocol)) for endpoint in table.endpoints],
-        config.check(table.endpoints, layers),
+        problems,
         [] if config.flood_guard else ["flood_guard is off: unknown paths and bad credentials are counted by no one"],
         _hints(outermost),
     )
 
 
-def _built(app: ASGIApp) -> object:
+def _built(app: object) -> object:
     """Return the outermost middleware: Starlette builds its stack only when the first message comes."""
     build = getattr(app, "build_middleware_stack", None)
     return build() if build else app
@@ -48,12 +54,15 @@ def _inward(app: object) -> Sequence[object]:
     layers: list[object] = []
     while app is not None:
         layers.append(app)
-        app = getattr(app, "app", None)
+        inner = getattr(app, "app", None)
+        app = _built(inner) if inner is not None and hasattr(inner, "build_middleware_stack") else inner
     return layers
 
 
 def _hints(outermost: object) -> list[str]:
-    names = [type(layer).__name__ for layer in _inward(outermost)]
-    if "CORSMiddleware" in names and names.index("CORSMiddleware") > names.index("PolicyMiddleware"):
+    layers = _inward(outermost)
+    cors = [place for place, layer in enumerate(layers) if isinstance(layer, CORSMiddleware)]
+    ours = [place for place, layer in enumerate(layers) if isinstance(layer, PolicyMiddleware)]
+    if cors and cors[-1] > ours[0]:
         return ["CORSMiddleware stands inside PolicyMiddleware, so browsers cannot read refusals: add it last"]
     return []

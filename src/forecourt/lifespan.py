@@ -15,7 +15,7 @@ Step = Callable[[Scope], Awaitable[None]]
 class Lifespan:
     """Passes one lifespan on to `app`; `start` before its startup, `ready` after it, `stop` after its shutdown.
 
-    A ConfigError of ours becomes `lifespan.startup.failed` with its text, so that the server stops and says why.
+    An error of ours becomes `lifespan.startup.failed` with its text, so that the server stops and says why.
     """
 
     def __init__(self, app: ASGIApp, start: Step, ready: Step, stop: Step) -> None:
@@ -37,13 +37,14 @@ class _Passage:
         self._scope = scope
         self._server_receive = receive
         self._server_send = send
-        self._received = self._answered = self._ended = False
+        self._received = self._started = self._answered = self._ended = False
 
     async def run(self) -> None:
         try:
             await self._steps._app(self._scope, self._receive, self._send)
         except Exception:
-            if self._answered or self._ended:
+            if self._received or self._ended:
+                await self._stop_once()
                 raise
         if not self._answered and not self._ended:
             await self._answer_for_the_app()
@@ -51,8 +52,8 @@ class _Passage:
     async def _receive(self) -> Message:
         message = await self._server_receive()
         if message["type"] == "lifespan.startup":
-            self._received = True
             await self._guarded(self._steps._start)
+            self._received = self._started = True
         return message
 
     async def _send(self, message: Message) -> None:
@@ -61,23 +62,29 @@ class _Passage:
             await self._guarded(self._steps._ready)
             self._answered = True
         elif kind in ("lifespan.shutdown.complete", "lifespan.shutdown.failed"):
-            await self._steps._stop(self._scope)
+            await self._stop_once()
         elif kind == "lifespan.startup.failed":
             if self._ended:
                 return
             self._ended = True
-            await self._steps._stop(self._scope)
+            await self._stop_once()
         await self._server_send(message)
 
     async def _guarded(self, step: Step) -> None:
-        """Take a step of ours; where the config does not fit, tell the server in our words and raise."""
+        """Take a step of ours; where it fails, tell the server in our words and raise."""
         try:
             await step(self._scope)
-        except ConfigError as error:
+        except Exception as error:
             self._ended = True
-            await self._steps._stop(self._scope)
-            await self._server_send({"type": "lifespan.startup.failed", "message": str(error)})
+            await self._stop_once()
+            message = str(error) if isinstance(error, ConfigError) else f"{type(error).__name__}: {error}"
+            await self._server_send({"type": "lifespan.startup.failed", "message": message})
             raise
+
+    async def _stop_once(self) -> None:
+        if self._started:
+            self._started = False
+            await self._steps._stop(self._scope)
 
     async def _answer_for_the_app(self) -> None:
         """Go through the protocol without the app."""

@@ -50,6 +50,6 @@ def digest(*parts: str) -> str:
     """
     hashed = hashlib.blake2b(digest_size=12)
     for part in parts:
-        encoded = part.encode("utf-8", "surrogateescape")
+        encoded = part.encode("utf-8", "surrogatepass")
         hashed.update(b"%d:%b" % (len(encoded), encoded))
     return base64.urlsafe_b64encode(hashed.digest()).decode()

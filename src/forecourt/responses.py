@@ -61,7 +61,7 @@ class Refusal:
 
     async def __call__(self, scope: Scope, _receive: Receive, send: Send) -> None:
         """Send the whole answer at once."""
-        if scope["type"] == "websocket" and "websocket.http.response" not in scope.get("extensions", {}):
+        if scope["type"] == "websocket" and "websocket.http.response" not in (scope.get("extensions") or {}):
             await send({"type": "websocket.close", "code": self._code(), "reason": self.problem.title})
             return
         prefix: Literal["http", "websocket.http"] = "http" if scope["type"] == "http" else "websocket.http"

@@ -8,11 +8,12 @@ import difflib
 import logging
 import weakref
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from forecourt.config import JobConfig, ResolvedPolicy
 from forecourt.errors import ConfigError
-from forecourt.exchange import STATE, Asks, Chain, Exchange, Runtime, exchange_of
+from forecourt.exchange import KEY, STATE, Asks, Chain, Exchange, Runtime, exchange_of
 from forecourt.layers.concurrency import ConcurrencyLayer
 from forecourt.layers.credits import CreditsLayer
 from forecourt.layers.endpoint import EndpointLayer
@@ -114,7 +115,7 @@ class PolicyMiddleware:
         renderer: Renderer = render,
     ) -> None:
         self.config = config if config is not None else JobConfig()
-        self.layers = _checked(LAYERS if layers is None else tuple(layers))
+        self.layers = in_order(LAYERS if layers is None else tuple(layers))
         self._guarded = app
         self._runtime = _runtime(self.config, store, clock, renderer)
         self._table: RouteTable | None = None
@@ -127,30 +128,42 @@ class PolicyMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Open an exchange around a request; open and close the store around a lifespan."""
         if scope["type"] == "lifespan":
-            scope[_OUTER] = (*scope.get(_OUTER, ()), self)
+            outer_stacks = scope.get(_OUTER, ())
+            scope[_OUTER] = (*outer_stacks, self)
             return await Lifespan(self._guarded, self._start, self._ready, self._stop)(scope, receive, send)
         if scope["type"] not in ("http", "websocket"):
             return await self._guarded(scope, receive, send)
+        outer: Exchange | None = scope.get(KEY)
+        shared = outer is not None and outer.runtime is self._runtime and self not in outer.entered
         if self._table is None or not self._table.current():
-            scope[_OUTER] = (*scope.get(_OUTER, ()), self)
+            scope[_OUTER] = tuple(outer.entered) if outer is not None and shared else ()
             await self._open(scope)
-        state = scope.get("state") or {}
-        outer = state.get(STATE)
-        if outer is not None and outer.runtime is self._runtime:
+        if outer is not None and shared and outer.entered:
+            outer.entered.append(self)
             return await self.app(scope, receive, send)
-        exchange = Exchange(self._runtime, scope)
-        scope["state"] = {**state, STATE: exchange}
+        await self._exchange(scope, receive, send, outer)
+
+    async def _exchange(self, scope: Scope, receive: Receive, send: Send, outer: Exchange | None) -> None:
+        """Pass a request through an exchange of its own; the one around it, of another config or call, comes back."""
+        state = scope.get("state")
+        if state is None:
+            state = scope["state"] = {}
+        exchange = scope[KEY] = state[STATE] = Exchange(self._runtime, scope)
+        exchange.entered.append(self)
         try:
             await exchange.run(self.app, receive, send)
         finally:
-            if outer is not None:
-                scope["state"][STATE] = outer
+            if outer is None:
+                scope.pop(KEY, None)
+                state.pop(STATE, None)
+            else:
+                scope[KEY] = state[STATE] = outer
 
     async def _open(self, scope: Scope) -> None:
         """Start where no lifespan did, or follow the app's routes where they have changed."""
         first = self._table is None
         if first:
-            await self._runtime.start()
+            await self._runtime.open()
         self._compile(scope, strict=first)
 
     async def _start(self, _scope: Scope) -> None:
@@ -183,21 +196,23 @@ class PolicyMiddleware:
         if endpoint and policy is None:
             return None
         site = Site(endpoint, policy, self._runtime, table, self._flood)
-        app = HandlerLayer(self._guarded, endpoint=endpoint, ran=table.ran) if endpoint else self._guarded
+        app = HandlerLayer(self._guarded, endpoint=endpoint, ran=_check(endpoint, table))
         layers: list[ASGIApp] = []
         for row in reversed(ROWS):
             layer = row.build(layers[-1] if layers else app, site) if row.name in self.layers else None
             if layer is not None:
                 layers.append(layer)
         if not layers:
-            return Chain(self._guarded)
+            return Chain(app)
         built: list[object] = list(reversed(layers))
         return Chain(layers[-1], tuple(layer for layer in built if isinstance(layer, Asks)))
 
     def _installed(self, scope: Scope) -> tuple[str, ...]:
         """Return the layers of this config on the way of a request: those outside of us, ours, those inside."""
         layers: list[str] = []
-        for outer in scope[_OUTER][: scope[_OUTER].index(self)]:
+        for outer in scope[_OUTER]:
+            if outer is self:
+                break
             if outer.config is self.config:
                 layers += outer.layers
         app: object = self
@@ -205,7 +220,7 @@ class PolicyMiddleware:
             if isinstance(app, PolicyMiddleware) and app.config is self.config:
                 layers += app.layers
             app = getattr(app, "app", None)
-        return _checked(tuple(layers))
+        return in_order(tuple(layers))
 
     def _chain(self, endpoint: Endpoint | None) -> Chain | None:
         return self._chains.get(endpoint)
@@ -228,7 +243,7 @@ class Dispatch:
         chain = self._chain(exchange.endpoint)
         if chain is None:
             return await exchange.refuse(INTERNAL_ERROR)(scope, receive, send)
-        await exchange.enter(chain, receive, send)
+        await exchange.enter(chain, scope, receive, send)
 
 
 class RateLimitMiddleware(PolicyMiddleware):
@@ -259,8 +274,16 @@ class FloodGuardMiddleware(PolicyMiddleware):
         super().__init__(app, config, layers=("flood_guard",))
 
 
-def _checked(layers: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the layers, if they are known and in the stack's order; ConfigError otherwise."""
+def _check(endpoint: Endpoint | None, table: RouteTable) -> Callable[[Scope], bool]:
+    """Return what tells whether the endpoint that ran was this one; for what no route matches, that none ran."""
+    if endpoint is not None:
+        return partial(table.ran, endpoint)
+    handlers = {id(each.handler) for each in table.endpoints if each.handler is not None}
+    return lambda scope: id(scope.get("endpoint")) not in handlers
+
+
+def in_order(layers: tuple[str, ...]) -> tuple[str, ...]:
+    """Return a config's layers, if they are known and in the stack's order; ConfigError otherwise."""
     for name in layers:
         if name not in LAYERS:
             near = difflib.get_close_matches(name, LAYERS, 1, 0)
@@ -269,7 +292,9 @@ def _checked(layers: tuple[str, ...]) -> tuple[str, ...]:
             )
     places = [LAYERS.index(name) for name in layers]
     for at in range(1, len(places)):
-        if places[at] <= places[at - 1]:
+        if places[at] == places[at - 1]:
+            raise ConfigError(f"layers: {layers[at]!r} is installed twice with the same config")
+        if places[at] < places[at - 1]:
             raise ConfigError(
                 f"layers: {layers[at]!r} stands inside {layers[at - 1]!r}, but the stack's order is {', '.join(LAYERS)}"
             )
@@ -281,6 +306,6 @@ def _runtime(config: JobConfig, store: Store | None, clock: Clock | None, render
     runtime = _runtimes.get(config)
     if runtime is None:
         clock = clock or SystemClock()
-        runtime = Runtime(config, store or store_at(config.store, clock), clock, renderer)
+        runtime = Runtime(config, store_at(config.store, clock) if store is None else store, clock, renderer)
         _runtimes[config] = runtime
     return runtime

@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from forecourt.core.operations import GROUPS, operation
-from forecourt.core.plans import LIMITS
+from forecourt.core.operations import operation
 from forecourt.core.sliding_log import MOST
 from forecourt.types import EXACT
 from tests.core.bench import COUNTED, GIVING_BACK, LEADING, PARAMETERS, Bench, examples, moves
@@ -188,14 +187,6 @@ def test_a_ticket_for_nothing_gives_nothing_back(kind: str, data: st.DataObject)
         expected = bench.later(0)
         bench.back(*asked.limit.back(asked.cost, (0,) * (2 if kind == "throttle" else 1)))
         assert bench == expected
-
-
-@pytest.mark.parametrize("step", LIMITS)
-def test_limits_are_of_their_group(step: object) -> None:
-    """Every limit is decided with limits and leases."""
-    assert step in LIMITS
-    assert all(limit.group == "limit" for limit in LIMITS)
-    assert GROUPS.index("limit") == 1
 
 
 def _flat(part: object) -> tuple[object, ...]:

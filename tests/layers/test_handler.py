@@ -7,10 +7,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from forecourt import (
-    JobConfig,
-    PolicyMiddleware,
-)
+from forecourt import EndpointPolicy, JobConfig, PolicyMiddleware
 from forecourt.types import ASGIApp, Receive, Scope, Send
 from tests.asgi import get
 from tests.services import TWO_A_MINUTE, text
@@ -39,3 +36,31 @@ async def test_the_endpoint_that_ran_is_checked(caplog: pytest.LogCaptureFixture
     assert (answer.status, b"done" in answer.body) == (500, False)
     (record,) = caplog.records
     assert "'open' was resolved but another one ran" in record.getMessage()
+
+
+class Rewriting:
+    """A middleware below the stack that leads every request to /admin."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Rewrite and pass on."""
+        scope["path"] = scope["raw_path"] = "/admin"
+        await self.app(scope, receive, send)
+
+
+@pytest.mark.parametrize("path", ["/unprotected", "/nowhere"])
+async def test_no_rewritten_path_leads_around_a_policy(path: str) -> None:
+    """What resolved to an endpoint without policies, or to none, must not run a protected one either."""
+
+    async def admin(_: Request) -> Response:
+        return PlainTextResponse("done")
+
+    config = JobConfig(default=EndpointPolicy(), endpoints={"admin": TWO_A_MINUTE})
+    app = Starlette(
+        routes=[Route("/unprotected", text, name="open"), Route("/admin", admin, name="admin")],
+        middleware=[Middleware(PolicyMiddleware, config=config), Middleware(Rewriting)],
+    )
+    answer = await get(app, path)
+    assert (answer.status, b"done" in answer.body) == (500, False)

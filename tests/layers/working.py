@@ -31,7 +31,7 @@ class Service:
         **config: object,
     ) -> None:
         self.clock = clock or FakeClock()
-        self.store = store or MemoryStore(self.clock)
+        self.store: Store = MemoryStore(self.clock) if store is None else store
         self.go_on = asyncio.Event()
         self.fails = False
         self.price: int | None = None

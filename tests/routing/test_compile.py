@@ -65,11 +65,21 @@ async def test_a_middleware_of_a_mounted_app_finds_that_apps_router() -> None:
     assert NAMES == ["put_record"]
 
 
+class Elsewhere:
+    """An app of another framework, with a router and routes that are not Starlette's."""
+
+    router = object()
+    routes = ("/x",)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer."""
+
+
 def test_an_app_without_a_router_has_no_endpoints() -> None:
-    """Nor has a chain of apps that ends in itself."""
+    """Nor has one with another framework's router, nor a chain of apps that ends in itself."""
     circle = Asking(opaque)
     circle.app = circle
-    for app in (opaque, circle):
+    for app in (opaque, circle, Elsewhere()):
         table = RouteTable.compile(app)
         assert table.endpoints == ()
         assert table.resolve(http("/x")).endpoint is None

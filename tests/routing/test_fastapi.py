@@ -196,12 +196,21 @@ def test_frontends_answer_what_no_route_does(pages: Path) -> None:
         "/rooted": "/rooted/{path}",
     }
     asked = ("/x", "/x/", "/y", "/app", "/application", "/app/a", "/app/deep/a", "/rooted/a")
-    expected = ["get_record", None, "/", "/app", "/", "/app", "/app/deep", "/rooted"]
+    included = ["/app/deep", "/rooted"] if hasattr(APIRouter, "_frontend_match_is_more_specific") else ["/app", "/"]
+    expected = ["get_record", None, "/", "/app", "/", "/app", *included]
     assert [name(app, path) for path in asked] == expected
     assert name(app, "/y", "HEAD") == "/"
     assert name(app, "/y", "POST") is None
     assert name(app, "/x", "POST") is None
     assert websocket_name(app, "/y") is None
+
+
+@needs_frontends
+def test_a_path_that_no_frontend_has_is_no_endpoint(pages: Path) -> None:
+    """It has no parameters either, whatever a mount above matched."""
+    app = bare()
+    app.frontend("/app", directory=pages)
+    assert resolve(app, "/y", path_params={"above": 1}) == (None, {})
 
 
 def _rooted(pages: Path) -> APIRouter:
@@ -233,6 +242,7 @@ def test_old_versions_prefer_the_apps_own_frontends(pages: Path, monkeypatch: py
     router.frontend("/deep", directory=pages)
     app = bare()
     app.include_router(router, prefix="/app")
+    app.frontend("/", directory=pages)
     app.frontend("/app", directory=pages)
     assert name(app, "/app/deep/a") == "/app"
 

@@ -43,6 +43,7 @@ def test_the_first_pattern_that_matches_wins() -> None:
     patterns = {"me": "get /users/me", "user": "GET /users/{id}", "rest": "/{path:path}"}
     assert [name(patterns, path) for path in ("/users/me", "/users/7", "/", "/x")] == ["me", "user", "rest", "rest"]
     assert name(patterns, "/users/me", "POST") == "rest"
+    assert RouteTable.compile(opaque, patterns).resolve(http("/x//y/")).params == {"path": "x//y/"}
 
 
 def test_frameworks_that_treat_head_and_slashes_alike_are_no_way_around() -> None:

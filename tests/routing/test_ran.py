@@ -103,6 +103,7 @@ async def test_an_opaque_app_may_name_what_it_likes_but_no_other_endpoint() -> N
     assert not table.ran(m, await passed(app, "/o/x"))
     assert not table.ran(m, await passed(app, "/x"))
     assert not table.ran(o, await passed(app, "/y"))
+    assert not table.ran(o, {**await passed(app, "/y"), "root_path": "/other"})
     assert not table.ran(m, {**await passed(app, "/y"), "root_path": "/root", "app_root_path": "/root"})
 
 

@@ -1,6 +1,7 @@
 """Starlette apps: names and templates of endpoints, and each rule of its router."""
 
 import re
+from typing import ClassVar
 
 import pytest
 from starlette.applications import Starlette
@@ -10,7 +11,7 @@ from starlette.routing import BaseRoute, Host, Match, Mount, Route, Router, WebS
 
 from forecourt.routing import RouteTable
 from forecourt.types import Scope
-from tests.asgi import http
+from tests.asgi import get, http
 from tests.routing.apps import AnyCase, Lenient, Reluctant
 from tests.routing.tables import (
     endpoints,
@@ -242,6 +243,35 @@ class Custom(BaseRoute):
         return (Match.FULL, {"path_params": {"own": 1}}) if scope["path"].endswith("/custom") else (Match.NONE, {})
 
 
+class Watching(Route):
+    """A route that keeps what it sees in the scope when it is asked."""
+
+    seen: ClassVar[list[dict[str, object]]] = []
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """Match as its base does."""
+        keys = ("app", "app_root_path", "endpoint", "path_params", "root_path")
+        self.seen.append({key: scope.get(key) for key in keys})
+        return super().matches(scope)
+
+
+async def test_a_route_that_is_asked_sees_what_it_sees_when_the_router_asks() -> None:
+    """What mounts and mounted apps write into the scope is there."""
+    inner = Starlette(routes=[Watching("/x", get_record)])
+    outer = Starlette(routes=[Mount("/{a:int}", routes=[Mount("/m", inner)])])
+    await get(outer, "/7/m/x")
+    assert name(outer, "/7/m/x") == "get_record"
+    when_run, when_resolved = Watching.seen
+    assert when_resolved == when_run
+    assert when_run == {
+        "app": inner,
+        "app_root_path": "",
+        "endpoint": inner,
+        "path_params": {"a": 7},
+        "root_path": "/7/m",
+    }
+
+
 class GetMount(Mount):
     """A mount that overrides `matches`."""
 
@@ -264,6 +294,7 @@ def test_route_classes_of_the_apps_own_are_asked() -> None:
     app = Router([Custom(), GetMount("/m", routes=routes, name="m"), AnyHost("a.test", Router(routes), name="h")])
     assert resolve(app, "/custom").params == {"own": 1}
     assert name(app, "/custom", "BREW") == "Custom"
+    assert endpoints(app)["Custom"].protocol == "any"
     assert name(app, "/m/x") == "m:get_record"
     assert name(app, "/m/x", "HEAD") is None
     assert name(app, "/x") == "h:get_record"

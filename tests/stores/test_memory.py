@@ -2,7 +2,7 @@
 
 import pytest
 
-from forecourt.core.operations import _registry
+from forecourt.core.operations import _registry, operation
 from forecourt.errors import StoreOverloaded
 from forecourt.stores import memory
 from forecourt.stores.contract import Question, Settlement
@@ -81,14 +81,33 @@ async def test_what_is_given_back_whole_leaves_no_state(clock: FakeClock) -> Non
     assert len(store) == 1
 
 
-async def test_giving_back_what_nobody_knows_leaves_nothing(clock: FakeClock) -> None:
-    """A settlement that clears a key which is not there adds no entry."""
+async def test_clearing_what_is_not_there_leaves_nothing(clock: FakeClock) -> None:
+    """An operation that clears a key which nobody knows adds no entry: a grant holds nothing, and has no key for it."""
     store = MemoryStore(clock)
-    await store.decide([Question("debounce_trailing", "d", (SECOND, 0, 0, "a"))])
-    clock.advance(1)
-    assert (await store.decide([Question("debounce_claim", "d", (SECOND, 0, 0, "a"))]))[0].verdict == "go"
-    await store.decide([bucket()])
-    await store.decide([bucket()])
+    await store.decide([Question("credits_grant", "{caller}:account", (5, "id", SECOND, 10))])
+    assert len(store) < len(operation("credits_grant").suffixes)
+
+
+async def test_the_dead_behind_the_living_are_found(clock: FakeClock) -> None:
+    """A call without room looks further than others, and finds what has expired behind what lives."""
+    store = MemoryStore(clock, max_keys=3)
+    for number, seconds in ((1, 86_400), (2, 86_400), (3, 1)):
+        await store.decide([caller(number, seconds=seconds)])
+    await store.decide([caller(1, seconds=86_400)])
+    clock.advance(2)
+    assert (await store.decide([caller(4)]))[0].verdict == "go"
+    assert len(store) == 3
+
+
+async def test_an_expired_key_of_the_call_itself_is_counted(clock: FakeClock) -> None:
+    """A key that is swept while its call looks for room needs room like a new one."""
+    store = MemoryStore(clock, max_keys=2)
+    await store.decide([caller(1)])
+    await store.decide([caller(2, seconds=86_400)])
+    await store.decide([caller(2, seconds=86_400)])
+    clock.advance(2)
+    with pytest.raises(StoreOverloaded):
+        await store.decide([caller(1), bucket(), window()])
     assert len(store) == 1
 
 

@@ -58,6 +58,11 @@ def _values(book: Book, own: str, renews: int) -> tuple[int, int, int, int]:
     return book.account.balance, renews, held, book.account.held
 
 
+def refunded(args: tuple[Arg, ...]) -> tuple[str, tuple[Arg, ...]]:
+    """Undo a charge whose answer nobody saw; args as for `charge`."""
+    return "credits_settle", (0, args[2], 0, args[6])
+
+
 def keep_holds(states: tuple[State | None, ...], now: int, args: tuple[Arg, ...]) -> Outcome:
     """Keep holds for another ttl; args: ttl in µs, ids (between spaces). What is not held is no matter."""
     ttl, ids = cast("tuple[int, str]", args)
@@ -118,7 +123,7 @@ def lines_of(value: bytes) -> list[Line]:
     return [Line(kind, int(amount), int(balance), int(time), own) for kind, amount, balance, time, own in fields]
 
 
-CHARGE = register(Operation("credits_charge", "claim", 4, charge, SUFFIXES))
+CHARGE = register(Operation("credits_charge", "claim", 4, charge, SUFFIXES, refunded))
 HOLD = register(Operation("credits_hold", "settle", 0, keep_holds, SUFFIXES))
 SETTLE = register(Operation("credits_settle", "settle", 0, settle, SUFFIXES))
 GRANT = register(Operation("credits_grant", "claim", 2, grant, SUFFIXES))

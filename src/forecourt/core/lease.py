@@ -50,6 +50,11 @@ def release(states: tuple[State | None, ...], now: int, args: tuple[Arg, ...]) -
     return Outcome("go", (), (_write(kept, now) if len(kept) < len(leases) else None,))
 
 
+def given_back(args: tuple[Arg, ...]) -> tuple[str, tuple[Arg, ...]]:
+    """Undo a taking whose answer nobody saw; args as for `take`."""
+    return "lease_release", (" ".join(_block(str(args[2]), int(args[4]))),)
+
+
 def _block(own: str, batch: int) -> list[str]:
     return [own, *(f"{own}.{number}" for number in range(1, batch))]
 
@@ -70,6 +75,6 @@ def _write(leases: Leases, now: int) -> Write:
     return Write((leases,), max(leases.values())) if leases else Write(None, now)
 
 
-LEASE = register(Operation("lease", "limit", 4, take))
+LEASE = register(Operation("lease", "limit", 4, take, undo=given_back))
 RENEW = register(Operation("lease_renew", "settle", 0, renew))
 RELEASE = register(Operation("lease_release", "settle", 0, release))

@@ -55,12 +55,16 @@ class Outcome(NamedTuple):
 Compute = Callable[[tuple[State | None, ...], int, tuple[Arg, ...]], Outcome]
 """(states by key, now in microseconds, arguments) → outcome."""
 
+Undo = Callable[[tuple[Arg, ...]], tuple[str, tuple[Arg, ...]]]
+"""Arguments → the kind and arguments of the settlement that takes back, by id, what was granted for them."""
+
 
 class Operation(NamedTuple):
     """One thing a store can decide.
 
     `arity` is the number of values its outcome carries. `suffixes` name its keys: the key of the question
-    followed by each suffix; the first is the question's own.
+    followed by each suffix; the first is the question's own. `undo` is for those whose grant has an id: whatever an
+    unanswered question may have granted is taken back with it, so it must be harmless where nothing was granted.
     """
 
     kind: str
@@ -68,6 +72,7 @@ class Operation(NamedTuple):
     arity: int
     compute: Compute
     suffixes: tuple[str, ...] = ("",)
+    undo: Undo | None = None
 
 
 _registry: dict[str, Operation] = {}

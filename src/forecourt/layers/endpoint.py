@@ -21,5 +21,8 @@ class EndpointLayer:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Resolve and pass on."""
         exchange = exchange_of(scope)
-        exchange.endpoint, exchange.params = self._resolve(scope)
+        try:
+            exchange.endpoint, exchange.params = self._resolve(scope)
+        except Exception:  # noqa: BLE001  # a convertor of the app's own: the router will raise it again, counted
+            exchange.endpoint = None
         await self.app(scope, receive, send)

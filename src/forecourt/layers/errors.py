@@ -8,6 +8,7 @@ Turned on by being in the stack; it has no policy field and asks no store.
 """
 
 import logging
+from contextlib import suppress
 
 from forecourt.exchange import Exchange, exchange_of
 from forecourt.responses import INTERNAL_ERROR
@@ -42,8 +43,9 @@ class ErrorsLayer:
 
 
 def _log_once(error: Exception, exchange: Exchange) -> None:
-    if not getattr(error, _LOGGED, False):
-        setattr(error, _LOGGED, True)
+    if getattr(error, _LOGGED, None) is not exchange.notes:
+        with suppress(AttributeError):
+            setattr(error, _LOGGED, exchange.notes)
         logger.error("%s failed: %s", _named(exchange), type(error).__name__, exc_info=error)
 
 
@@ -54,11 +56,11 @@ def _named(exchange: Exchange) -> str:
 
 def _app_answers(scope: Scope) -> bool:
     """Whether Starlette's outermost middleware, outside of us, will answer this exception in the app's own way."""
-    app = scope.get("app")
+    app = scope.get("app") if scope["type"] == "http" else None
     handlers = getattr(app, "exception_handlers", None) or {}
     return bool(getattr(app, "debug", False)) or 500 in handlers or Exception in handlers
 
 
 def _not_logged_yet(record: logging.LogRecord) -> bool:
     error = record.exc_info[1] if record.exc_info else None
-    return not getattr(error, _LOGGED, False)
+    return getattr(error, _LOGGED, None) is None

@@ -3,7 +3,8 @@
 The endpoint layer resolves before the router does. Should the two ever disagree, the caller would have passed under the
 wrong policies: the answer is then 500, logged and counted, and nothing of the handler's answer leaves. Where the router
 names no endpoint (other frameworks, opaque mounts) there is nothing to compare.
-Part of every chain that has a layer; it has no policy field and asks no store.
+Part of every chain, also of endpoints without policies and of what no route matches: a path that is rewritten below
+the stack must not lead around it. It has no policy field and asks no store.
 """
 
 import logging
@@ -20,9 +21,9 @@ _BEGINNINGS = frozenset({"http.response.start", "websocket.accept", "websocket.h
 
 
 class HandlerLayer:
-    """Calls the app and compares; `ran` is the route table's check."""
+    """Calls the app and compares; `ran` tells from the scope whether what ran is `endpoint` (None: none we know)."""
 
-    def __init__(self, app: ASGIApp, *, endpoint: Endpoint, ran: Callable[[Endpoint, Scope], bool]) -> None:
+    def __init__(self, app: ASGIApp, *, endpoint: Endpoint | None, ran: Callable[[Scope], bool]) -> None:
         self.app = app
         self._endpoint = endpoint
         self._ran = ran
@@ -33,7 +34,7 @@ class HandlerLayer:
 
         async def checked_send(message: Message) -> None:
             nonlocal mismatched
-            if message["type"] in _BEGINNINGS and not self._ran(self._endpoint, scope):
+            if message["type"] in _BEGINNINGS and not self._is_right(message, scope):
                 mismatched = True
                 await self._answer_mismatch(scope, receive, send)
             if not mismatched:
@@ -41,12 +42,17 @@ class HandlerLayer:
 
         await self.app(scope, receive, checked_send)
 
+    def _is_right(self, message: Message, scope: Scope) -> bool:
+        if self._endpoint is None and message.get("status") == 405:
+            return True  # the router names the route whose method did not match, and answers by itself
+        return self._ran(scope)
+
     async def _answer_mismatch(self, scope: Scope, receive: Receive, send: Send) -> None:
         exchange = exchange_of(scope)
         exchange.runtime.mismatches += 1
         logger.error(
             "endpoint %r was resolved but another one ran: its answer is withheld. "
             "Does a middleware below forecourt rewrite the path, or does a route override `matches`?",
-            self._endpoint.name,
+            self._endpoint.name if self._endpoint else "no endpoint",
         )
         await exchange.refuse(INTERNAL_ERROR)(scope, receive, send)

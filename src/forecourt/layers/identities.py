@@ -7,16 +7,27 @@ strangers: where a principal, tenant, header or key function gives nothing, the 
 from collections.abc import Callable, Mapping
 
 from forecourt.exchange import Exchange
+from forecourt.principals import digest
 from forecourt.routing import Endpoint
 
 Identity = tuple[str, ...]
 KeyFunction = Callable[[Exchange], str | None]
 
 
-def identity_of(key: str, endpoint: Endpoint, functions: Mapping[str, KeyFunction]) -> Callable[[Exchange], Identity]:
-    """Return what counts for this `key`: principal, client, tenant, endpoint, header:X, or a named key function."""
+_LONGEST = 128
+"""Characters of a header that are kept as they are; of longer ones a digest counts, so that memory is bounded."""
+
+
+def identity_of(
+    key: str, endpoint: Endpoint, functions: Mapping[str, KeyFunction], name: str | None = None
+) -> Callable[[Exchange], Identity]:
+    """Return what counts for this `key`: principal, client, tenant, endpoint, header:X, or a named key function.
+
+    A limit with a `name` that counts all callers of its endpoints together counts them over all its endpoints.
+    """
     if key == "endpoint":
-        return lambda _: ("endpoint", endpoint.name)
+        whole = ("endpoint", f"@{name}" if name else endpoint.name)
+        return lambda _: whole
     if key.startswith("header:"):
         return _header(key.removeprefix("header:").lower().encode("latin-1"))
     if key in functions:
@@ -41,7 +52,9 @@ def _tenant(exchange: Exchange) -> Identity:
 def _header(name: bytes) -> Callable[[Exchange], Identity]:
     def header(exchange: Exchange) -> Identity:
         values = [value for field, value in exchange.scope["headers"] if field == name]
-        return ("header", name.decode(), b",".join(values).decode("latin-1")) if values else _client(exchange)
+        if not values:
+            return _client(exchange)
+        return ("header", name.decode(), _short(b",".join(values).decode("latin-1")))
 
     return header
 
@@ -49,6 +62,10 @@ def _header(name: bytes) -> Callable[[Exchange], Identity]:
 def _named(key: str, function: KeyFunction) -> Callable[[Exchange], Identity]:
     def named(exchange: Exchange) -> Identity:
         value = function(exchange)
-        return ("function", key, value) if value else _client(exchange)
+        return ("function", key, _short(str(value))) if value else _client(exchange)
 
     return named
+
+
+def _short(value: str) -> str:
+    return value if len(value) <= _LONGEST else digest(value)

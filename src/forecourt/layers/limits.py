@@ -64,7 +64,7 @@ class Limit:
         self._on_error = policy.on_store_error
         self._keys = runtime.keys
         self._known: dict[Identity, str] = {}
-        self._identity = identity_of(policy.key, endpoint, runtime.config.key_functions)
+        self._identity = identity_of(policy.key, endpoint, runtime.config.key_functions, policy.name)
         self._batch = policy.batch
         self._in_hand = 0
         self._default = self._tier(policy, None)
@@ -73,14 +73,12 @@ class Limit:
     def question(self, exchange: Exchange) -> Question:
         """Ask for this exchange's cost, under its caller's key and tier."""
         tier = self._standing_tier(exchange)
-        args: tuple[int | str, ...] = tier.args
-        if self.kind == "debounce_trailing":
-            args = (*args, exchange.id)
+        own = (exchange.id,) if self.kind == "debounce_trailing" else ()
         identity = self._identity(exchange)
         key = self._known.get(identity)
         if key is None:
             key = self._remember(identity)
-        return Question(self.kind, key, args, self._on_error, tier.local_args)
+        return Question(self.kind, key, tier.args + own, self._on_error, tier.local_args + own)
 
     def in_hand(self) -> bool:
         """Take a call that this process took from the store beforehand (`batch`); False when it has none."""
@@ -111,12 +109,13 @@ class Limit:
 
     def delay(self, answer: Answer) -> int:
         """Return how many µs a throttled call waits for its slot."""
-        return int(answer.values[5]) if answer.values else 0
+        return int(answer.values[5]) if self.kind == "throttle" and answer.values else 0
 
     def give_back(self, question: Question, answer: Answer) -> Settlement:
-        """Return what was taken, where that is still of use to the caller."""
+        """Return what was taken to whoever granted it, where that is still of use to the caller."""
         tickets = answer.values[3:5] if self.kind == "throttle" else answer.values[3:4]
-        return Settlement(f"{self.kind}_back", question.key, (*question.args[:-1], *tickets))
+        args = (question.local_args if answer.degraded else None) or question.args
+        return Settlement(f"{self.kind}_back", question.key, (*args[:-1], *tickets), local=answer.degraded)
 
     def _remember(self, identity: Identity) -> str:
         if len(self._known) >= _KNOWN_KEYS:

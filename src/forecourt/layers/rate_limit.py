@@ -78,9 +78,10 @@ class RateLimitLayer:
             if limit.shown and answer.values and not answer.degraded:
                 standings.append(limit.standing(exchange, answer))
         exchange.headers += self._write_fields(standings)
-        if goes:
-            for limit, _ in asked:
+        for (limit, _), answer in zip(asked, answers, strict=True):
+            if answer.granted:
                 limit.granted()
+        if goes:
             return None
         for limit in {*self._limits} - {limit for limit, _ in asked}:
             limit.put_back()
@@ -88,10 +89,10 @@ class RateLimitLayer:
 
     def settlements(self, exchange: Exchange, answers: Sequence[Answer]) -> Iterable[Settlement]:
         """Give back what limits of failures took, where the answer is none."""
-        if exchange.status is None or exchange.status >= 400:
+        if exchange.status is None or exchange.status >= 400 or exchange.broken:
             return
         for (limit, question), answer in zip(self._asked(exchange), answers, strict=True):
-            if limit.count == "failure":
+            if limit.count == "failure" and answer.granted:
                 yield limit.give_back(question, answer)
 
     def _asked(self, exchange: Exchange) -> Sequence[Asked]:
@@ -99,34 +100,44 @@ class RateLimitLayer:
 
     async def _wait(self, exchange: Exchange) -> Refusal | None:
         """Wait for the throttled slot and the quiet of a trailing debounce; both were reserved in the one trip."""
-        for (limit, question), answer in zip(self._asked(exchange), exchange.answers(self), strict=True):
-            if limit.kind == "throttle" and (delay := limit.delay(answer)):
-                await self._sleep_or_give_back(exchange, limit, question, answer, delay)
-            elif limit.kind == "debounce_trailing" and not await self._is_last(exchange, question, answer):
-                return exchange.refuse(SUPERSEDED)
+        told = list(zip(self._asked(exchange), exchange.answers(self), strict=True))
+        await self._sleep_until_its_turn(exchange, told)
+        for (limit, question), answer in told:
+            if limit.kind == "debounce_trailing" and answer.values:
+                try:
+                    refusal = await self._wait_for_quiet(exchange, question, answer)
+                except StoreError as error:
+                    return exchange.undecided(error)
+                if refusal:
+                    return refusal
         return None
 
-    async def _sleep_or_give_back(
-        self, exchange: Exchange, limit: Limit, question: Question, answer: Answer, delay: int
-    ) -> None:
+    async def _sleep_until_its_turn(self, exchange: Exchange, told: Sequence[tuple[Asked, Answer]]) -> None:
+        """Sleep as long as the last of its throttled slots is away; give all of them back when that is cut short."""
+        delayed = [(limit, question, answer) for (limit, question), answer in told if limit.delay(answer)]
+        if not delayed:
+            return
         try:
-            await exchange.runtime.clock.sleep(delay / SECOND)
+            await exchange.runtime.clock.sleep(max(limit.delay(answer) for limit, _, answer in delayed) / SECOND)
         except BaseException:
-            exchange.runtime.settle([limit.give_back(question, answer)])
+            exchange.runtime.settle([limit.give_back(question, answer) for limit, question, answer in delayed])
             raise
 
-    async def _is_last(self, exchange: Exchange, question: Question, answer: Answer) -> bool:
-        """Wait until no later call came for the interval, then claim the run; False when one did."""
-        claim = Question("debounce_claim", question.key, question.args, question.on_error)
-        wait = int(answer.values[1]) if answer.values else 0
-        while True:
+    async def _wait_for_quiet(self, exchange: Exchange, question: Question, answer: Answer) -> Refusal | None:
+        """Wait until no later call came for the interval, then claim the run; refuse when one did."""
+        claim = question._replace(kind="debounce_claim")
+        wait = int(answer.values[1])
+        while wait >= 0:
             await exchange.runtime.clock.sleep(wait / SECOND)
             (claimed,) = await exchange.runtime.store.decide([claim])
             if claimed.verdict == "go":
-                return True
-            wait = int(claimed.values[1]) if claimed.values else -1
-            if wait < 0:
-                return False
+                return None
+            if not claimed.values:
+                return exchange.refuse(STORE_UNAVAILABLE, retry_after=1)
+            if claimed.degraded and not answer.degraded:
+                return None  # this process never saw the arrivals, so it cannot know of a later one
+            wait = int(claimed.values[1])
+        return exchange.refuse(SUPERSEDED)
 
     def _limited(self, exchange: Exchange, receive: Receive, send: Send) -> Receive:
         async def limited_receive() -> Message:
@@ -139,12 +150,21 @@ class RateLimitLayer:
         return limited_receive
 
     async def _may_pass(self, exchange: Exchange) -> bool:
-        questions = [limit.question(exchange) for limit in self._message_limits if not limit.in_hand()]
+        asked = [Asked(limit, limit.question(exchange)) for limit in self._message_limits if not limit.in_hand()]
+        if not asked:
+            return True
         try:
-            answers = await exchange.runtime.store.decide(questions)
+            answers = await exchange.runtime.store.decide([each.question for each in asked])
         except StoreError:
             return False
-        return all(answer.verdict == "go" for answer in answers)
+        told = list(zip(asked, answers, strict=True))
+        for (limit, _), answer in told:
+            if answer.granted:
+                limit.granted()
+        if any(answer.verdict == "refuse" for answer in answers):
+            return False
+        await self._sleep_until_its_turn(exchange, told)
+        return True
 
 
 def _refusal(exchange: Exchange, asked: Sequence[Asked], answers: Sequence[Answer]) -> Refusal:

@@ -24,8 +24,8 @@ class Concurrency(Words):
     name in `key_functions`. `queue`: so many more calls of one process and key wait for a place, `max_wait` seconds
     at most. `lease`: a place that nobody renews for so many seconds is free again, which frees those of a process
     that died. `on_store_error`: who decides when the store is down: this process with `local_share` of the limit
-    (`local`), nobody (`open`), or the call is refused with 503 (`closed`). `batch`: a process takes so many places at
-    a time and hands them out by itself; only with `key="endpoint"`. `shadow`: counted and reported, never refused.
+    (`local`), nobody (`open`), or the call is refused with 503 (`closed`). `shadow`: counted and reported, never
+    refused.
     """
 
     limit: Count
@@ -35,12 +35,11 @@ class Concurrency(Words):
     lease: Duration = 15
     on_store_error: StoreErrorPolicy = "local"
     local_share: Share = 1
-    batch: Count = 1
     shadow: bool = False
 
     def args(self) -> LeaseArgs:
-        """Return (limit, lease in µs, shadow, batch)."""
-        return self.limit, microseconds(self.lease), int(self.shadow), self.batch
+        """Return (limit, lease in µs, shadow, batch); a call takes one lease."""
+        return self.limit, microseconds(self.lease), int(self.shadow), 1
 
     def local_args(self) -> LeaseArgs:
         """Return the same for one process while the store is down: its share of the limit, at least 1."""
@@ -57,14 +56,6 @@ class Concurrency(Words):
         wrong: list[Fault] = []
         if exact(self.lease) < SHORTEST_LEASE:
             wrong.append(fault("lease", self.lease, f"must be at least {SHORTEST_LEASE} second, to be renewed in time"))
-        if self.batch > 1 and self.key != "endpoint":
-            wrong.append(fault("batch", self.batch, 'must be 1 unless key is "endpoint"'))
-        if self.batch > self.limit:
-            wrong.append(fault("batch", self.batch, f"must be at most limit, {self.limit}"))
-        if self.batch > 1 and self.queue:
-            wrong.append(
-                fault("queue", self.queue, "must be 0 with a batch: places that a process holds are not waited for")
-            )
         return wrong
 
 

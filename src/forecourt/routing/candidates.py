@@ -122,7 +122,7 @@ class Mounted:
     ) -> None:
         self.order = order
         self._match = regex.match
-        self._conversions = tuple(pair for pair in _conversions(convertors) if pair[0] != "path")
+        self._conversions = _conversions(convertors)
         self._app = app
         self._inside = inside
 
@@ -132,9 +132,9 @@ class Mounted:
         if match is None:
             return None
         params: dict[str, Any] = match.groupdict()
-        below = "/" + params.pop("path")
         for name, convert in self._conversions:
             params[name] = convert(params[name])
+        below = "/" + params.pop("path")
         above = scope.get("path_params")
         if above:
             params = {**above, **params}

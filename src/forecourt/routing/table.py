@@ -130,8 +130,8 @@ def _owner_of_router(app: object, scope: Scope | None) -> object | None:
 
 def _prefix(endpoint: Endpoint) -> re.Pattern[str] | None:
     """Return what `root_path` begins with inside a mounted opaque app, None for what stands at the root."""
-    path, mark, _ = endpoint.path.rpartition("/{path}")
-    if not path or not mark:
+    path, _, _ = endpoint.path.rpartition("/{path}")
+    if not path:
         return None
     pieces = re.split(r"{\w+}", path)
     return re.compile(".+".join(map(re.escape, pieces)) + "(/|$)")

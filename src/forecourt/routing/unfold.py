@@ -219,7 +219,7 @@ class Unfolding:
             endpoint = Endpoint(name, endpoint.path, endpoint.methods, endpoint.protocol, endpoint.handler)
         self.endpoints.append(endpoint)
         self.written.append(written)
-        self.named[endpoint] = apps if endpoint.handler is None else (*apps, endpoint.handler)
+        self.named[endpoint] = (*apps, endpoint.handler)
         return endpoint
 
 

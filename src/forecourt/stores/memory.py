@@ -128,12 +128,13 @@ class MemoryStore:
                 del entries[key]
 
     def _find_room(self, plan: Plan, questions: Sequence[Question], now: int) -> None:
-        """Look for expired entries while the keys of this call have no room."""
-        new = sum(key not in self._entries for key in _keys(plan, questions))
-        if len(self._entries) + new > self._max_keys:
-            self._sweep(now, _LOOKS_WHEN_FULL)
-            if len(self._entries) + new > self._max_keys:
-                raise StoreOverloaded(f"the memory store is full: {self._max_keys} live keys")
+        """See whether the keys of this call have room, at need by looking for expired ones."""
+        for looks in (0, _LOOKS_WHEN_FULL):
+            self._sweep(now, looks)
+            new = sum(key not in self._entries for key in _keys(plan, questions))
+            if len(self._entries) + new <= self._max_keys:
+                return
+        raise StoreOverloaded(f"the memory store is full: {self._max_keys} live keys")
 
 
 def _keys(plan: Plan, questions: Sequence[Question]) -> Iterator[str]:

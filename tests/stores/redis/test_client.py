@@ -207,6 +207,8 @@ async def test_opening_waits_a_second_for_a_server_that_does_not_answer(
     monkeypatch.setattr("forecourt.stores.redis.client._OPENING", 0.05)
     with valkey.stalled():
         client = await connect(valkey.url, deadline=0.02)
+        wire = client._here().wire(0, "decisions")
+        assert repr(wire) == f"<Wire 127.0.0.1:{valkey.port} (decisions): connecting, 0 waiting, 0 written>"
         with pytest.raises(Unanswered, match="no connection within 20 ms"):
             await client.call("PING")
         assert client.state == "down"

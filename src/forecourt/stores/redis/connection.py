@@ -119,7 +119,7 @@ def backoff(failures: int) -> float:
     """Return the seconds before the next attempt: none at first, then up to 10 ms, doubling to half a second."""
     if not failures:
         return 0.0
-    longest: float = min(0.5, 0.005 * 2**failures)
+    longest: float = min(0.5, 0.005 * 2 ** min(failures, 10))
     return longest * random.uniform(0.5, 1.0)  # noqa: S311  # jitter
 
 

@@ -2,26 +2,32 @@
 
 Each distinct sequence of operations is composed once into a script (`stores.scripts`); a call sends its hash, the
 keys and the arguments, and reads a flat list of values back. Time is the server's.
+
+What is granted by id (a lease, a hold) goes with an undo: should the caller not see the answer, it is taken back.
 """
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, cast
 
-from forecourt.core.operations import VERDICTS, Arg, Operation, Value
+from forecourt.core.operations import VERDICTS, Arg, Operation, Value, operation
 from forecourt.core.plans import Plan, decision, settlement
 from forecourt.errors import StoreDown
 from forecourt.stores.contract import Answer, Question, Settlement
-from forecourt.stores.redis.client import Client, Reply, Script
+from forecourt.stores.redis.client import Client, Reply, Script, Undo
 from forecourt.stores.scripts import arguments, compose_decision, compose_settlement
 from forecourt.types import Clock
 
 
 class _Trip(NamedTuple):
-    """A sequence of operations, ready to run; `shape` is each one's key suffixes and number of arguments."""
+    """A sequence of operations, ready to run; `shape` is each one's key suffixes and number of arguments.
+
+    `undoable` are the places of those whose grants can be taken back.
+    """
 
     script: Script
     shape: tuple[tuple[tuple[str, ...], int], ...]
     plan: Plan
+    undoable: tuple[int, ...]
 
 
 class RedisStore:
@@ -60,18 +66,44 @@ class RedisStore:
         """Tell the server in one trip; StoreDown or StoreOverloaded when it did not answer."""
         if not settlements:
             return
-        kinds = tuple([settlement.kind for settlement in settlements])
+        await self._run(self._telling(tuple([settlement.kind for settlement in settlements])), settlements)
+
+    async def _run(self, trip: _Trip, asked: Sequence[Question | Settlement]) -> Reply:
+        keys, args = self._asked(trip, asked)
+        if not trip.undoable:
+            return await self._client.run(trip.script, keys, args)
+        return await self._client.run(trip.script, keys, args, undo=self._undo(trip, asked))
+
+    def _telling(self, kinds: tuple[str, ...]) -> _Trip:
         trip = self._settlements.get(kinds)
         if trip is None:
             trip = self._settlements[kinds] = self._trip(compose_settlement, settlement(kinds), ())
-        await self._run(trip, settlements)
+        return trip
+
+    def _undo(self, trip: _Trip, questions: Sequence[Question | Settlement]) -> Undo:
+        """Return what takes back the grants of these questions, should nobody see the answer."""
+        told: list[Settlement] = []
+        for place in trip.undoable:
+            question = questions[place]
+            undo = operation(question.kind).undo
+            assert undo is not None
+            kind, args = undo(question.args)
+            told.append(Settlement(kind, question.key, args))
+        telling = self._telling(tuple([each.kind for each in told]))
+
+        def granted(reply: Reply) -> bool:
+            answers = _answers(trip.plan, len(questions), reply)
+            return any(answers[place].granted for place in trip.undoable)
+
+        return Undo(telling.script, *self._asked(telling, told), granted)
 
     def _trip(self, compose: Callable[..., str], steps: Sequence[Operation], plan: Plan) -> _Trip:
         source = compose([step.kind for step in steps], given_time=self._clock is not None)
         shape = tuple((step.suffixes, arguments(step.kind)) for step in steps)
-        return _Trip(Script(source), shape, plan)
+        undoable = tuple(place for place, step in enumerate(steps) if step.undo)
+        return _Trip(Script(source), shape, plan, undoable)
 
-    async def _run(self, trip: _Trip, asked: Sequence[Question | Settlement]) -> Reply:
+    def _asked(self, trip: _Trip, asked: Sequence[Question | Settlement]) -> tuple[list[str], list[Arg]]:
         keys: list[str] = []
         args: list[Arg] = []
         for each, (suffixes, count) in zip(asked, trip.shape, strict=True):
@@ -81,7 +113,7 @@ class RedisStore:
             args += each.args
         if self._clock is not None:
             args.append(self._clock.now())
-        return await self._client.run(trip.script, keys, args)
+        return keys, args
 
 
 def _answers(plan: Plan, count: int, reply: Reply) -> list[Answer]:

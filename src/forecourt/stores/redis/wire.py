@@ -30,7 +30,6 @@ from itertools import takewhile
 from forecourt.errors import StoreDown, StoreOverloaded
 from forecourt.stores.redis.commands import Command, Lane, Reply, ReplyError, Script, Unanswered, Undo, pack, settle
 from forecourt.stores.redis.connection import (
-    LOST,
     PING,
     REFUSED,
     Connection,
@@ -164,7 +163,7 @@ class Wire:
                 scripts = list(self._known.values())
                 try:
                     connection, loads = await greet(self._dial, scripts, self._terms.patience)
-                except (*REFUSED, *LOST, ReplyError) as error:
+                except Exception as error:  # noqa: BLE001  # whatever it is, the next attempt may succeed
                     self._turn(f"cannot connect: {reason(error)}")
                 else:
                     began = self._loop.time()
