@@ -238,7 +238,7 @@ class TestOnTheServer:
 
     @pytest.mark.parametrize("lost", ["late", "dropped"])
     async def test_what_nobody_saw_granted_is_taken_back(self, valkey: Valkey, lost: str) -> None:
-        """A stalled server grants what its caller has given up; when it answers, or is back, leases and holds go back."""
+        """What a stalled server grants too late, or before it dies, goes back when it answers again."""
         store = RedisStore(Client(valkey.url, deadline=0.1))
         await store.open()
         await Ledger(store).grant(ALICE, 100)
