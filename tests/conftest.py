@@ -1,10 +1,16 @@
 """Fixtures that several test files share: real servers, started once per run."""
 
+import os
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 from tests.servers import Cluster, Valkey
+
+settings.register_profile("repeatable", derandomize=True)
+if os.environ.get("CI"):
+    settings.load_profile("repeatable")  # new examples are looked for by people; what lets a change in does not vary
 
 
 @pytest.fixture(scope="session")

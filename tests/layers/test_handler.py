@@ -1,5 +1,7 @@
 """The endpoint that ran is the one whose policies were enforced."""
 
+import contextlib
+
 import pytest
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -7,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from forecourt import EndpointPolicy, JobConfig, PolicyMiddleware
+from forecourt import EndpointPolicy, FloodGuard, JobConfig, PolicyMiddleware
 from forecourt.types import ASGIApp, Receive, Scope, Send
 from tests.asgi import get
 from tests.services import TWO_A_MINUTE, text
@@ -64,3 +66,16 @@ async def test_no_rewritten_path_leads_around_a_policy(path: str) -> None:
     )
     answer = await get(app, path)
     assert (answer.status, b"done" in answer.body) == (500, False)
+
+
+async def test_a_path_that_a_convertor_cannot_bear_is_counted() -> None:
+    """Resolving raises what the router will raise; the flood guard counts it all the same."""
+    config = JobConfig(default=EndpointPolicy(), flood_guard=FloodGuard(limit=2, window=60))
+    app = Starlette(
+        routes=[Route("/r/{number:int}", text, name="r")], middleware=[Middleware(PolicyMiddleware, config=config)]
+    )
+    statuses = []
+    for _ in range(3):
+        with contextlib.suppress(ValueError):
+            statuses.append((await get(app, "/r/" + "9" * 5000)).status)
+    assert statuses[-1:] == [429]

@@ -18,7 +18,7 @@ do
       if (call('ZSCORE', $K1, id) or 0) + 0 > now then held$[#held$ + 1] = id end
     elseif number < room then
       held$[#held$ + 1] = id
-      live = live + 1
+      if (call('ZSCORE', $K1, id) or 0) + 0 <= now then live = live + 1 end
     end
   end
   v1$, v3$, v4$ = max(0, $A1 - live), live, #held$
