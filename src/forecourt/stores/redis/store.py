@@ -3,6 +3,10 @@
 Each distinct sequence of operations is composed once into a script (`stores.scripts`); a call sends its hash, the
 keys and the arguments, and reads a flat list of values back. Time is the server's.
 
+On a cluster that holds per slot. Other slots' limits and leases are asked first, one after the other, claim and charge
+last; where one refuses, the rest is not asked. What slots before it granted stays spent, and leases go back as ever:
+such a call may be refused early until the refill, and nothing is ever over-admitted.
+
 What is granted by id (a lease, a hold) goes with an undo: should the caller not see the answer, it is taken back.
 """
 
@@ -51,9 +55,33 @@ class RedisStore:
         await self._client.close()
 
     async def decide(self, questions: Sequence[Question]) -> list[Answer]:
-        """Answer each question in one trip; StoreDown or StoreOverloaded when none can be had."""
+        """Answer each question in one trip, on a cluster in one for each slot; raises StoreDown or StoreOverloaded."""
         if not questions:
             return []
+        slots = self._by_slot(questions)
+        if len(slots) == 1:
+            return await self._decide(questions)
+        answers = [Answer("go")] * len(questions)
+        for places in slots:
+            decided = await self._decide([questions[place] for place in places])
+            for place, answer in zip(places, decided, strict=True):
+                answers[place] = answer
+            if not all(answer.granted for answer in decided):
+                break
+        return answers
+
+    def _by_slot(self, asked: Sequence[Question | Settlement]) -> list[list[int]]:
+        """Return the places of each slot; that of a claim or charge comes last, when all others have gone."""
+        if not self._client.clustered:
+            return [list(range(len(asked)))]
+        slots: dict[int, list[int]] = {}
+        for place, each in enumerate(asked):
+            slots.setdefault(self._client.slot(each.key), []).append(place)
+        return sorted(
+            slots.values(), key=lambda places: any(operation(asked[place].kind).group == "claim" for place in places)
+        )
+
+    async def _decide(self, questions: Sequence[Question]) -> list[Answer]:
         kinds = tuple([question.kind for question in questions])
         trip = self._decisions.get(kinds)
         if trip is None:
@@ -64,9 +92,9 @@ class RedisStore:
 
     async def settle(self, settlements: Sequence[Settlement]) -> None:
         """Tell the server in one trip; StoreDown or StoreOverloaded when it did not answer."""
-        if not settlements:
-            return
-        await self._run(self._telling(tuple([settlement.kind for settlement in settlements])), settlements)
+        for places in self._by_slot(settlements) if settlements else ():
+            told = [settlements[place] for place in places]
+            await self._run(self._telling(tuple([each.kind for each in told])), told)
 
     async def _run(self, trip: _Trip, asked: Sequence[Question | Settlement]) -> Reply:
         keys, args = self._asked(trip, asked)
