@@ -142,6 +142,8 @@ KEPT_BY_KIND = {question.kind: question for question in KEPT}
 class Odd:
     """A client whose server answers a decision with something else."""
 
+    clustered = False
+
     async def run(self, script: Script, keys: list[str], args: list[object]) -> Reply:
         """Answer with text."""
         return b"what?"
