@@ -1,48 +1,65 @@
 """forecourt: one config says what protects each endpoint, one ordered stack enforces it."""
 
+from forecourt.auth.credentials import Authenticator, Denied, User
 from forecourt.config import JobConfig
 from forecourt.errors import ConfigError, ForecourtError, StoreDown, StoreError, StoreOverloaded
 from forecourt.exchange import Exchange
 from forecourt.ledger import Ledger
 from forecourt.policies import (
     Accounts,
+    ApiKey,
+    ApiKeys,
     Concurrency,
     Credits,
     Debounce,
+    Dpop,
     EndpointPolicy,
     FixedWindow,
     FloodGuard,
+    Introspection,
+    Issuer,
     Quota,
+    Security,
     SlidingWindow,
     Throttle,
     TokenBucket,
+    TokenCache,
 )
 from forecourt.principals import Principal
 from forecourt.responses import Problem
+from forecourt.revocations import Revocations
 from forecourt.stack import (
     ConcurrencyMiddleware,
     CreditsMiddleware,
     FloodGuardMiddleware,
     PolicyMiddleware,
     RateLimitMiddleware,
+    SecurityMiddleware,
 )
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Accounts",
+    "ApiKey",
+    "ApiKeys",
+    "Authenticator",
     "Concurrency",
     "ConcurrencyMiddleware",
     "ConfigError",
     "Credits",
     "CreditsMiddleware",
     "Debounce",
+    "Denied",
+    "Dpop",
     "EndpointPolicy",
     "Exchange",
     "FixedWindow",
     "FloodGuard",
     "FloodGuardMiddleware",
     "ForecourtError",
+    "Introspection",
+    "Issuer",
     "JobConfig",
     "Ledger",
     "PolicyMiddleware",
@@ -50,10 +67,15 @@ __all__ = [
     "Problem",
     "Quota",
     "RateLimitMiddleware",
+    "Revocations",
+    "Security",
+    "SecurityMiddleware",
     "SlidingWindow",
     "StoreDown",
     "StoreError",
     "StoreOverloaded",
     "Throttle",
     "TokenBucket",
+    "TokenCache",
+    "User",
 ]

@@ -101,6 +101,8 @@ class Runtime:
         self.heartbeat = Heartbeat(store.settle, clock)
         self.mismatches = 0
         """How often another endpoint ran than the one resolved; anything but 0 is a fault."""
+        self.closing: list[Callable[[], Awaitable[None]]] = []
+        """What else is closed with the store."""
         self._settling: set[asyncio.Task[None]] = set()
         self._opening: asyncio.Task[None] | None = None
         self._users = 0
@@ -124,6 +126,8 @@ class Runtime:
             self._opening = None
             self.heartbeat.stop()
             await self._drain()
+            for close in self.closing:
+                await close()
             await self.store.close()
 
     def settle(self, settlements: Sequence[Settlement]) -> None:

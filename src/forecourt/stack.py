@@ -14,6 +14,8 @@ from typing import NamedTuple
 from forecourt.config import JobConfig, ResolvedPolicy
 from forecourt.errors import ConfigError
 from forecourt.exchange import KEY, STATE, Asks, Chain, Exchange, Runtime, exchange_of
+from forecourt.layers.auth import AuthLayer
+from forecourt.layers.authenticating import authentication_of
 from forecourt.layers.concurrency import ConcurrencyLayer
 from forecourt.layers.credits import CreditsLayer
 from forecourt.layers.endpoint import EndpointLayer
@@ -53,6 +55,13 @@ def _flood_guard(app: ASGIApp, site: Site) -> ASGIApp | None:
     return FloodGuardLayer(app, counter=site.flood) if site.flood else None
 
 
+def _auth(app: ASGIApp, site: Site) -> ASGIApp | None:
+    if site.endpoint is None or site.policy is None or site.policy.security is None:
+        return None
+    authentication = authentication_of(site.runtime)
+    return AuthLayer(app, policy=site.policy.security, runtime=site.runtime, authentication=authentication)
+
+
 def _rate_limit(app: ASGIApp, site: Site) -> ASGIApp | None:
     if site.endpoint is None or site.policy is None or not site.policy.rate_limit:
         return None
@@ -81,6 +90,7 @@ ROWS: tuple[Row, ...] = (
         "before anything costs, and for what no route matches; in this process, no trip",
         _flood_guard,
     ),
+    Row("security", "everything below keys on the principal; its checks go first in the one trip", _auth),
     Row("rate_limit", "below auth, as it counts principals; cheap refusals before costly work", _rate_limit),
     Row("concurrency", "stands or falls with the rate limits, in the same group of the one trip", _concurrency),
     Row("credits", "charged only for work that is new and was let in", _credits),
@@ -244,6 +254,13 @@ class Dispatch:
         if chain is None:
             return await exchange.refuse(INTERNAL_ERROR)(scope, receive, send)
         await exchange.enter(chain, scope, receive, send)
+
+
+class SecurityMiddleware(PolicyMiddleware):
+    """The stack with authentication and permissions alone."""
+
+    def __init__(self, app: ASGIApp, config: JobConfig | None = None) -> None:
+        super().__init__(app, config, layers=("security",))
 
 
 class RateLimitMiddleware(PolicyMiddleware):

@@ -32,8 +32,19 @@ Rule = Callable[[Sources], Iterator[str]]
 FLOORS = (
     ("types", "errors"),
     ("policies", "core"),
-    ("config*", "routing", "responses", "clients", "principals", "lifespan", "limit_fields", "stores", "leases"),
-    ("exchange", "ledger"),
+    (
+        "auth",
+        "config*",
+        "routing",
+        "responses",
+        "clients",
+        "principals",
+        "lifespan",
+        "limit_fields",
+        "stores",
+        "leases",
+    ),
+    ("exchange", "key_book", "ledger", "revocations"),
     ("layers", "jobs", "db"),
     ("stack",),
     ("integrations", "inspection", "cli*", "testing"),
@@ -46,6 +57,8 @@ REQUIRED = frozenset({"pydantic", "pydantic_core", "pydantic_settings", "starlet
 
 OPTIONAL = {
     "fastapi": "forecourt.integrations",
+    "httpx": "forecourt.auth.fetching",
+    "joserfc": "forecourt.auth.jose",
     "redis": "forecourt.stores.redis",
     "yaml": "forecourt.config_yaml",
 }

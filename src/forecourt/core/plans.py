@@ -8,7 +8,9 @@ from itertools import groupby
 
 from forecourt.core import debounce, fixed_window, lease, sliding_log, sliding_window, throttle, token_bucket
 from forecourt.core.credits import CHARGE, GRANT, HISTORY, HOLD, SETTLE
+from forecourt.core.key_book import DROP, FIND, LIST, PUT
 from forecourt.core.operations import GROUPS, Operation, operation
+from forecourt.core.revocation import REVOKE, REVOKED, USE
 
 LIMITS = (
     token_bucket.TOKEN_BUCKET,
@@ -21,6 +23,8 @@ LIMITS = (
     debounce.DEBOUNCE_CLAIM,
 )
 LEASES = (lease.LEASE, lease.RENEW, lease.RELEASE)
+CHECKS = (REVOKED, REVOKE, USE)
+KEY_BOOK = (FIND, PUT, DROP, LIST)
 CREDITS = (CHARGE, HOLD, SETTLE, GRANT, HISTORY)
 
 Plan = tuple[tuple[Operation, ...], ...]

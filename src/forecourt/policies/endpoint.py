@@ -5,6 +5,7 @@ from typing import ClassVar
 from forecourt.policies.concurrency import ConcurrencyField
 from forecourt.policies.credits import CreditsField
 from forecourt.policies.rate_limit import RateLimits
+from forecourt.policies.security import SecurityField
 from forecourt.policies.wording import Words
 
 
@@ -15,6 +16,7 @@ class EndpointPolicy(Words):
     `"off"` switches it off.
     """
 
+    security: SecurityField = None
     rate_limit: RateLimits = None
     concurrency: ConcurrencyField = None
     credits: CreditsField = None
@@ -33,7 +35,6 @@ class EndpointPolicy(Words):
             "offload",
             "priority",
             "retry",
-            "security",
             "timeout",
             "tracing",
         }
