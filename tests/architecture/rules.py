@@ -44,7 +44,7 @@ FLOORS = (
         "stores",
         "leases",
     ),
-    ("exchange", "key_book", "ledger", "revocations"),
+    ("exchange", "key_book", "ledger", "protected_resource", "revocations"),
     ("layers", "jobs", "db"),
     ("stack",),
     ("integrations", "inspection", "cli*", "testing"),

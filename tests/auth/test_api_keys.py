@@ -2,7 +2,7 @@
 
 import json
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -184,13 +184,13 @@ class Gone:
     async def close(self) -> None:
         """Nothing."""
 
-    async def decide(self, questions: list[Question]) -> list[Answer]:
+    async def decide(self, questions: Sequence[Question]) -> list[Answer]:
         """Answer so, or not at all."""
         if self.answer is None:
             raise StoreDown("gone")
         return [self.answer] * len(questions)
 
-    async def settle(self, settlements: list[Settlement]) -> None:
+    async def settle(self, settlements: Sequence[Settlement]) -> None:
         """Nothing."""
 
 
@@ -200,7 +200,7 @@ class Gone:
 )
 async def test_a_store_that_does_not_answer(answer: Answer | None, status: int) -> None:
     """503, as nobody can tell; a record that cannot be read is none."""
-    service = Guarded(api_keys=ApiKeys(store=True), store=Gone(answer))  # type: ignore[arg-type]  # it is enough of one
+    service = Guarded(api_keys=ApiKeys(store=True), store=Gone(answer))
     assert (await service.showing({"x-api-key": made("fc", secrets.choice)})).status == status
 
 

@@ -1,7 +1,7 @@
 """Revocation: what was revoked does not count any more, whoever has seen it before; streams end with their caller."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 import pytest
 from starlette.requests import Request
@@ -43,14 +43,14 @@ class Counting:
         """Close it."""
         await self.store.close()
 
-    async def decide(self, questions: list[Question]) -> list[Answer]:
+    async def decide(self, questions: Sequence[Question]) -> list[Answer]:
         """Ask it, and note the kinds of questions."""
         self.trips.append([question.kind for question in questions])
         if self.down:
             raise StoreDown("down")
         return await self.store.decide(questions)
 
-    async def settle(self, settlements: list[Settlement]) -> None:
+    async def settle(self, settlements: Sequence[Settlement]) -> None:
         """Tell it."""
         await self.store.settle(settlements)
 
@@ -131,7 +131,7 @@ async def test_with_the_store_down_nobody_can_tell() -> None:
     """503, by failure policy as well as without one; and a call without revocation asks nothing at all."""
     for wrapped in (False, True):
         inner = Counting(MemoryStore())
-        store: Store = FailoverStore(inner, MemoryStore()) if wrapped else inner  # type: ignore[arg-type]  # enough of one
+        store: Store = FailoverStore(inner, MemoryStore()) if wrapped else inner
         service = limited(store=store)
         inner.down = True
         assert (await service.bearing(service.token())).status == 503
@@ -225,10 +225,10 @@ async def test_a_stream_bears_a_store_that_is_down() -> None:
     caller = await streaming.begin("/events", streaming.service.token())
     real = streaming.service.store.decide
 
-    async def down(_: object) -> list[Answer]:
+    async def down(_: Sequence[Question]) -> list[Answer]:
         raise StoreDown("down")
 
-    streaming.service.store.decide = down  # type: ignore[method-assign]  # the store goes away under the stream
+    streaming.service.store.decide = down  # type: ignore[method-assign, assignment]  # the store goes away under the stream
     await streaming.advance(EVERY)
     assert not caller.task.done()
     streaming.service.store.decide = real  # type: ignore[method-assign]  # and comes back
