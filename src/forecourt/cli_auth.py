@@ -6,17 +6,15 @@ output, once.
 
 import argparse
 import asyncio
-import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from forecourt.auth.opening import development_secret, jose
+from forecourt.auth.development import development_token
 from forecourt.config import JobConfig
 from forecourt.errors import ConfigError
 from forecourt.key_book import FileBook, KeyBook, StoreBook, create, rotate
-from forecourt.policies import ApiKey, ApiKeys, Issuer
-from forecourt.policies.texts import listed
+from forecourt.policies import ApiKey, ApiKeys
 from forecourt.revocations import Revocations, new_id
 from forecourt.stores.contract import Store
 from forecourt.stores.opening import store_at
@@ -170,26 +168,11 @@ def _token(given: argparse.Namespace) -> int:
     issuer = next((each for each in _config(given).issuers if each.development), None)
     if issuer is None:
         raise ConfigError("issuers: none of them says `development = true`; tokens of others are theirs to sign")
-    print(_signed(issuer, given))  # noqa: T201  # a command prints
+    token = development_token(
+        issuer, given.subject, id=new_id(), scopes=given.scope, roles=given.role, seconds=given.minutes * 60
+    )
+    print(token)  # noqa: T201  # a command prints
     return 0
-
-
-def _signed(issuer: Issuer, given: argparse.Namespace) -> str:
-    jose()
-    from forecourt.auth.jose import SigningKey  # noqa: PLC0415  # the extra `auth` is optional
-
-    now = int(time.time())
-    claims = {
-        "iss": issuer.issuer,
-        "aud": listed(issuer.audience)[0],
-        "sub": given.subject,
-        "iat": now,
-        "exp": now + round(given.minutes * 60),
-        "jti": new_id(),
-        "scope": " ".join(given.scope),
-        "roles": given.role,
-    }
-    return SigningKey.of_secret(development_secret()).sign(claims, {"typ": "at+jwt"})
 
 
 def _revoke(given: argparse.Namespace) -> int:
