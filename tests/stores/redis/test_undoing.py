@@ -182,6 +182,7 @@ async def test_undos_that_stay_refused_are_given_up(
     client = await connect(valkey.url)
     given_up: list[object] = []
     wire = wire_of(client)
+    connection = await client.call("CLIENT", "ID")
     never = Undo(Script("return redis.call('NOSUCH')"), ["k"], [])
     wire.undo(never)
     await eventually(lambda: valkey.count("evalsha") == 1 and not wire._written)
@@ -193,6 +194,8 @@ async def test_undos_that_stay_refused_are_given_up(
     wire.undo(later)
     await eventually(lambda: given_up == [never, later])
     assert int(str(valkey.ask("GET", "tries"), "ascii")) > 2  # type: ignore[call-overload]  # bytes
+    # To ask again is no reason for another connection.
+    assert await client.call("CLIENT", "ID") == connection
     monkeypatch.setattr("forecourt.stores.redis.client._PERSISTENCE", 60)
     wire.undo(later)
     await eventually(lambda: bool(client._persisting))

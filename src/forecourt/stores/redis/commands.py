@@ -123,8 +123,8 @@ class Undo:
     """What takes back a command whose caller did not see its answer.
 
     `granted` tells from a reply whether there is anything to take back. The undo is sent when a late reply granted
-    something, and when the connection was lost before a reply: it must be by id, and harmless where nothing was
-    granted or when it runs twice.
+    something, and when the connection was lost before a reply. So it must be by an id that no later command uses, and
+    harmless where nothing was granted, or when it runs twice.
     """
 
     __slots__ = ("args", "granted", "keys", "script")
