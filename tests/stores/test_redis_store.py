@@ -154,7 +154,7 @@ class Odd:
 
     clustered = False
 
-    async def run(self, script: Script, keys: list[str], args: list[object]) -> Reply:
+    async def send(self, packed: bytes, slot: int, script: Script, undo: object) -> Reply:
         """Answer with text."""
         return b"what?"
 

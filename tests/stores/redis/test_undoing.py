@@ -5,12 +5,12 @@ import asyncio
 import pytest
 
 from forecourt.stores.redis import wire as wires
-from forecourt.stores.redis.client import Client, Script, Unanswered, Undo
+from forecourt.stores.redis.client import Client, Script, Unanswered
 from tests.servers import HOST, Valkey, eventually
 from tests.stores.redis.asking import disconnected, holder, outcome, wire_of, written
 from tests.stores.redis.conftest import Connect
 from tests.stores.redis.proxy import Proxy
-from tests.stores.redis.scripts import COUNT, HOLD, release
+from tests.stores.redis.scripts import COUNT, HOLD, Undo, release
 
 pytestmark = pytest.mark.valkey
 

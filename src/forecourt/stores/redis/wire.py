@@ -103,11 +103,13 @@ class Wire:
             raise StoreOverloaded(f"{self.name}: {self._max_waiting} questions are waiting already")
         if script is not None and script.sha not in self._loads:
             self._load(script)
-        command = Command(packed, self._loop.create_future(), self._ticks.now, script, undo, asking=asking)
+        ticks = self._ticks
+        command = Command(packed, self._loop.create_future(), ticks.now, script, undo, asking=asking)
         self._waiting.append(command)
         if not self._flushing:
             self._flush_soon()
-        self._ticks.start()
+        if not ticks.running:
+            ticks.start()
         return command
 
     def forsake(self, command: Command) -> None:
