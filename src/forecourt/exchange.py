@@ -22,6 +22,7 @@ from forecourt.clients import Clients
 from forecourt.config import JobConfig
 from forecourt.errors import StoreError, StoreOverloaded
 from forecourt.leases import Heartbeat
+from forecourt.ledger import open_store
 from forecourt.policies.credits import MOST_CREDITS
 from forecourt.principals import Keys, Principal
 from forecourt.responses import OVERLOADED, STORE_UNAVAILABLE, Header, Problem, Refusal, Renderer, render
@@ -112,7 +113,7 @@ class Runtime:
         """Return once the store is open on the running loop; whoever comes meanwhile waits for the same opening."""
         loop = asyncio.get_running_loop()
         if self._opening is None or self._opening.get_loop() is not loop:
-            self._opening = loop.create_task(self.store.open())
+            self._opening = loop.create_task(open_store(self.config, self.store))
         await asyncio.shield(self._opening)
 
     async def start(self) -> None:

@@ -46,6 +46,7 @@ REQUIRED = frozenset({"pydantic", "pydantic_core", "pydantic_settings", "starlet
 
 OPTIONAL = {
     "fastapi": "forecourt.integrations",
+    "hiredis": "forecourt.stores.redis",
     "redis": "forecourt.stores.redis",
     "yaml": "forecourt.config_yaml",
 }

@@ -129,6 +129,16 @@ def test_sweeping_agrees(served: Served) -> None:
         assert kept(kind, "{k}", *args) == served(kind, "{k}", *args), (kind, args)
 
 
+def test_a_charge_anew_after_its_hold_expired_agrees(served: Served) -> None:
+    """What was late of the first charge is settled by the second, once."""
+    again: Step = (0, "credits_charge", (5, MINUTE, "a", 0, 0, 0, LINES))
+    settled: Step = (0, "credits_settle", (5, "a", 0, LINES))
+    looked: Step = (MINUTE, "credits_charge", (0, 1, "", 0, 0, 0, LINES))
+    granted: Step = (0, "credits_grant", (100, "g", DAY, LINES))
+    agree(served, [granted, again, looked, again, settled, settled, looked])
+    agree(served, [granted, again, (MINUTE, *again[1:]), settled, settled, looked])
+
+
 def test_a_clock_set_back_agrees_for_leases(served: Served) -> None:
     """Leases last longer then, and nobody is let in."""
     agree(
