@@ -98,19 +98,20 @@ def agree(served: Served, history: list[Step]) -> None:
 
 
 @given(drawn=numbers)
-@settings(max_examples=examples(30), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(15), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_leases_agree(served: Served, drawn: list[int]) -> None:
     """Verdicts and values of every step are the same."""
     agree(served, [leasing(Dice(number)) for number in drawn])
 
 
 @given(drawn=numbers, plans=st.lists(st.sampled_from(TERMS), min_size=1, max_size=3))
-@settings(max_examples=examples(40), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(20), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_ledgers_agree(served: Served, drawn: list[int], plans: list[tuple[int, int, int]]) -> None:
     """So are those of the ledger, while quotas renew, plans change, holds expire, and clocks step back."""
     agree(served, [banking(Dice(number), plans) for number in drawn])
 
 
+@pytest.mark.slow
 def test_sweeping_agrees(served: Served) -> None:
     """Both give back 64 expired holds at a time, in the same order, and remember the same last thousand ids."""
     kept = Kept()
