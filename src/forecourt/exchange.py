@@ -28,6 +28,7 @@ from forecourt.responses import OVERLOADED, STORE_UNAVAILABLE, Header, Problem, 
 from forecourt.routing import Endpoint
 from forecourt.stores.contract import Answer, Question, Settlement, Store
 from forecourt.types import ASGIApp, Clock, Message, Receive, Scope, Send
+from forecourt.works import Works
 
 logger = logging.getLogger("forecourt")
 
@@ -99,6 +100,7 @@ class Runtime:
         self.keys = Keys(config.namespace)
         self.clients = Clients(config.trusted_proxies, ipv6_prefix=config.ipv6_prefix)
         self.heartbeat = Heartbeat(store.settle, clock)
+        self.works = Works()
         self.mismatches = 0
         """How often another endpoint ran than the one resolved; anything but 0 is a fault."""
         self._settling: set[asyncio.Task[None]] = set()
@@ -122,6 +124,7 @@ class Runtime:
         self._users = max(0, self._users - 1)
         if self._users == 0:
             self._opening = None
+            await self.works.drain()
             self.heartbeat.stop()
             await self._drain()
             await self.store.close()
@@ -188,6 +191,7 @@ class Exchange:
         "runtime",
         "scope",
         "status",
+        "work",
     )
 
     def __init__(self, runtime: Runtime, scope: Scope) -> None:
@@ -210,6 +214,8 @@ class Exchange:
         """The caller's credits after this call's reservation; None where it costs none."""
         self.price: int | None = None
         """What the handler charged so far; None: the endpoint's fixed amount holds."""
+        self.work: asyncio.Task[None] | None = None
+        """What goes on for this exchange after its caller was cancelled; it is over when that is."""
         self._askers: tuple[Asks, ...] = ()
         self._answers: dict[Asks, Sequence[Answer]] | None = None
         self._refusal: ASGIApp | None = None
@@ -251,8 +257,10 @@ class Exchange:
             raise
         finally:
             self.entered.clear()
-            if self._granted and (settlements := self._settlements()):
-                self.runtime.settle(settlements)
+            if self.work is None:
+                self._end()
+            else:
+                self.work.add_done_callback(self._end)
 
     async def enter(self, chain: Chain, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass through an endpoint's chain, whose layers ask together."""
@@ -322,7 +330,7 @@ class Exchange:
             at += len(stated)
             if layer.settles and any(answer.granted for answer in mine):
                 self._granted.append((layer, mine))
-            known = any(answer.values or answer.degraded for answer in mine)
+            known = not self._replays and any(answer.values or answer.degraded for answer in mine)
             response = layer.answered(self, mine) if known else None
             if response is None:
                 continue
@@ -376,6 +384,10 @@ class Exchange:
         theirs = list(message.get("headers") or ())
         names = dict(theirs)
         return {**message, "headers": theirs + [field for field in self.headers if field[0] not in names]}
+
+    def _end(self, _work: object = None) -> None:
+        if self._granted and (settlements := self._settlements()):
+            self.runtime.settle(settlements)
 
     def _settlements(self) -> list[Settlement]:
         granted, self._granted = self._granted, []

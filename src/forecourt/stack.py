@@ -153,7 +153,9 @@ class PolicyMiddleware:
         try:
             await exchange.run(self.app, receive, send)
         finally:
-            if outer is None:
+            if exchange.work is not None:
+                pass  # what goes on looks its exchange up in the scope
+            elif outer is None:
                 scope.pop(KEY, None)
                 state.pop(STATE, None)
             else:

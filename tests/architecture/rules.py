@@ -32,7 +32,7 @@ Rule = Callable[[Sources], Iterator[str]]
 FLOORS = (
     ("types", "errors"),
     ("policies", "core"),
-    ("config*", "routing", "responses", "clients", "principals", "lifespan", "limit_fields", "stores", "leases"),
+    ("config*", "routing", "responses", "clients", "principals", "lifespan", "limit_fields", "stores", "leases", "works"),
     ("exchange", "ledger"),
     ("layers", "jobs", "db"),
     ("stack",),

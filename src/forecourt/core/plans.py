@@ -8,6 +8,7 @@ from itertools import groupby
 
 from forecourt.core import debounce, fixed_window, lease, sliding_log, sliding_window, throttle, token_bucket
 from forecourt.core.credits import CHARGE, GRANT, HISTORY, HOLD, SETTLE
+from forecourt.core.idempotency import OPERATIONS as IDEMPOTENCY
 from forecourt.core.operations import GROUPS, Operation, operation
 
 LIMITS = (
@@ -22,6 +23,8 @@ LIMITS = (
 )
 LEASES = (lease.LEASE, lease.RENEW, lease.RELEASE)
 CREDITS = (CHARGE, HOLD, SETTLE, GRANT, HISTORY)
+
+__all__ = ["CREDITS", "IDEMPOTENCY", "LEASES", "LIMITS", "Plan", "decision", "settlement"]
 
 Plan = tuple[tuple[Operation, ...], ...]
 """The operations of one trip, by group, in the order in which they are decided."""
