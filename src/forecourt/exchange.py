@@ -103,7 +103,7 @@ class Runtime:
         self.works = Works()
         self.mismatches = 0
         """How often another endpoint ran than the one resolved; anything but 0 is a fault."""
-        self._settling: set[asyncio.Task[None]] = set()
+        self._settling = Works()
         self._opening: asyncio.Task[None] | None = None
         self._users = 0
 
@@ -126,27 +126,16 @@ class Runtime:
             self._opening = None
             await self.works.drain()
             self.heartbeat.stop()
-            await self._drain()
+            await self._settling.drain()
             await self.store.close()
 
     def settle(self, settlements: Sequence[Settlement]) -> None:
         """Tell the store in a task that no caller's cancellation reaches; a failure is logged, not raised."""
-        _ = self._start_settling(settlements)
+        _ = self._settling.start(self._settle(settlements), "a settlement")
 
     async def settled(self, settlements: Sequence[Settlement]) -> None:
         """Tell the store and return when it knows; cancelled, this returns early but the telling goes on."""
-        await asyncio.shield(self._start_settling(settlements))
-
-    def _start_settling(self, settlements: Sequence[Settlement]) -> asyncio.Task[None]:
-        task = asyncio.get_running_loop().create_task(self._settle(settlements))
-        self._settling.add(task)
-        task.add_done_callback(self._settling.discard)
-        return task
-
-    async def _drain(self) -> None:
-        loop = asyncio.get_running_loop()
-        while mine := {task for task in self._settling if task.get_loop() is loop}:
-            await asyncio.wait(mine)
+        await asyncio.shield(self._settling.start(self._settle(settlements), "a settlement"))
 
     async def _settle(self, settlements: Sequence[Settlement]) -> None:
         try:

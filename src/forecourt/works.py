@@ -38,7 +38,7 @@ class Works:
     async def drain(self) -> None:
         """Return when all of them on this loop have ended, at the latest when patience has, and they are cancelled."""
         loop = asyncio.get_running_loop()
-        if mine := {task for task in self._tasks if task.get_loop() is loop}:
+        while mine := {task for task in self._tasks if task.get_loop() is loop}:
             _, late = await asyncio.wait(mine, timeout=self._patience)
             for task in late:
                 logger.error("%s is cancelled: it is still at work %g s after the end", task.get_name(), self._patience)

@@ -31,8 +31,8 @@ Rule = Callable[[Sources], Iterator[str]]
 
 FLOORS = (
     ("types", "errors"),
-    ("policies", "core"),
-    ("config*", "routing", "responses", "clients", "principals", "lifespan", "limit_fields", "stores", "leases", "works"),
+    ("policies", "core", "works"),
+    ("config*", "routing", "responses", "clients", "principals", "lifespan", "limit_fields", "stores", "leases"),
     ("exchange", "ledger"),
     ("layers", "jobs", "db"),
     ("stack",),

@@ -92,9 +92,7 @@ def kept_fields(headers: Iterable[tuple[bytes, bytes]], *, body: bool = True) ->
     )
 
 
-def ending(
-    *, reached: bool, refused: bool, status: int | None, finished: bool, errors_too: bool
-) -> Ending:
+def ending(*, reached: bool, refused: bool, status: int | None, finished: bool, errors_too: bool) -> Ending:
     """Return what became of a claim.
 
     `reached`: the call came to the handler. `refused`: a layer below answered instead of it. `status`: of the
