@@ -204,7 +204,7 @@ class Claims(RuleBasedStateMachine):
 def explore(twin: Kept | Served, number: int) -> None:
     """Try so many histories."""
     Claims.kept = twin
-    run_state_machine_as_test(  # type: ignore[no-untyped-call]  # hypothesis leaves it untyped
+    run_state_machine_as_test(
         Claims,
         settings=settings(
             max_examples=examples(number),

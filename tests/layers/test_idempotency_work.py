@@ -310,3 +310,46 @@ async def test_two_hundred_racers_have_one_winner() -> None:
     statuses = [(await caller.end()).status for caller in callers]
     assert sorted(statuses) == [201] + [409] * 199
     assert service.runs == 1
+
+
+async def test_a_client_that_leaves_during_its_replay_gets_nothing() -> None:
+    """Its payload could not be compared."""
+    service = Keyed()
+    await service.post()
+    caller = Poster(service.app, keyed(), parts=[b"{"])
+    await settle_down()
+    await caller.leave()
+    assert (await caller.end()).messages == []
+
+
+async def test_an_answer_without_a_fingerprint_is_replayed_to_any_payload() -> None:
+    """Its caller was cancelled before its request was read, so there is nothing to compare with."""
+    service = Keyed()
+    caller = Poster(service.app, keyed("/deaf"), parts=[b"never whole"])
+    caller._parts = []
+    await settle_down()
+    await caller.cancel()
+    await caller.leave()
+    again = await service.post(path="/deaf", body=b"x")
+    assert (again.status, again.headers["idempotent-replayed"]) == (201, "true")
+
+
+async def test_a_handler_that_listens_for_its_client_while_it_is_read_for() -> None:
+    """A stream that never looked at its request: the listener and the reading of the rest share one line."""
+    service = Keyed()
+    service.go_on.set()
+    caller = Poster(service.app, keyed("/stream"), parts=[b"a", b"b"])
+    caller._more = False
+    assert (await caller.end()).body == b"onetwo"
+    assert (await service.post(path="/stream", body=b"ab")).headers["idempotent-replayed"] == "true"
+
+
+async def test_a_client_that_leaves_between_answer_and_request() -> None:
+    """The handler has answered, the rest of the request never comes: what was done is kept."""
+    service = Keyed()
+    caller = Poster(service.app, keyed("/deaf"), parts=[b"half"])
+    await settle_down()
+    assert caller.answer.body == b""
+    await caller.leave()
+    await caller.end()
+    assert (await service.post(path="/deaf")).headers["idempotent-replayed"] == "true"

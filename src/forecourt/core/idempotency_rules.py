@@ -65,6 +65,7 @@ class Fingerprint:
         self._body = hashlib.blake2b(digest_size=16)
         for part in parts:
             self._body.update(b"%d:%b" % (len(part), part))
+        self._body.update(b":")
         self._of_body = of_body
 
     def feed(self, chunk: bytes) -> None:
