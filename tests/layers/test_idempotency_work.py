@@ -81,7 +81,7 @@ async def test_a_call_cancelled_before_its_handler_ran_frees_its_key() -> None:
     told = list(layer.settlements(service.exchange, ()))
     assert [each.kind for each in told] == ["idempotency_forsake", "idempotency_keep"]
     claim = service.exchange.notes[layer]
-    claim.work = None  # type: ignore[attr-defined]  # as it is before the handler has run
+    claim.work = None  # as it is before the handler has run
     told = list(layer.settlements(service.exchange, ()))
     assert [each.kind for each in told] == ["idempotency_release"]
     service.go_on.set()

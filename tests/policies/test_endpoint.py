@@ -41,4 +41,4 @@ def test_it_has_a_schema() -> None:
     """Editors that complete config files can ask for a JSON schema that knows every strategy and policy."""
     known = EndpointPolicy.model_json_schema()["$defs"]
     strategies = {"Debounce", "FixedWindow", "SlidingWindow", "Throttle", "TokenBucket"}
-    assert set(known) == {*strategies, "Concurrency", "Credits"}
+    assert set(known) == {*strategies, "Concurrency", "Credits", "Idempotency"}

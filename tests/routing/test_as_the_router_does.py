@@ -52,6 +52,7 @@ class Resolving:
         self.table = self.table or RouteTable.compile(self.app, scope=scope)
         before = dict(scope)
         resolved = self.table.resolve(scope)
+        assert self.table.resolve(scope) == resolved  # what is remembered is what was found
         assert dict(scope) == before
         self.seen.append((self.table, resolved, scope))
         await self.app(scope, receive, send)
