@@ -20,6 +20,7 @@ from forecourt.layers.endpoint import EndpointLayer
 from forecourt.layers.errors import ErrorsLayer
 from forecourt.layers.flood_guard import FloodGuardCounter, FloodGuardLayer
 from forecourt.layers.handler import HandlerLayer
+from forecourt.layers.idempotency import IdempotencyLayer
 from forecourt.layers.rate_limit import RateLimitLayer
 from forecourt.lifespan import Lifespan
 from forecourt.responses import INTERNAL_ERROR, Renderer, render
@@ -65,6 +66,12 @@ def _concurrency(app: ASGIApp, site: Site) -> ASGIApp | None:
     return ConcurrencyLayer(app, policy=site.policy.concurrency, endpoint=site.endpoint, runtime=site.runtime)
 
 
+def _idempotency(app: ASGIApp, site: Site) -> ASGIApp | None:
+    if site.endpoint is None or site.policy is None or site.policy.idempotency is None:
+        return None
+    return IdempotencyLayer(app, policy=site.policy.idempotency, endpoint=site.endpoint, runtime=site.runtime)
+
+
 def _credits(app: ASGIApp, site: Site) -> ASGIApp | None:
     if site.endpoint is None or site.policy is None or site.policy.credits is None:
         return None
@@ -83,6 +90,7 @@ ROWS: tuple[Row, ...] = (
     ),
     Row("rate_limit", "below auth, as it counts principals; cheap refusals before costly work", _rate_limit),
     Row("concurrency", "stands or falls with the rate limits, in the same group of the one trip", _concurrency),
+    Row("idempotency", "below the limits, which every call meets; a replay costs no credits", _idempotency),
     Row("credits", "charged only for work that is new and was let in", _credits),
 )
 """The rows that are compiled per endpoint, outermost first; the handler's check is always innermost."""
@@ -240,6 +248,13 @@ class ConcurrencyMiddleware(PolicyMiddleware):
 
     def __init__(self, app: ASGIApp, config: JobConfig | None = None) -> None:
         super().__init__(app, config, layers=("concurrency",))
+
+
+class IdempotencyMiddleware(PolicyMiddleware):
+    """The stack with idempotency alone."""
+
+    def __init__(self, app: ASGIApp, config: JobConfig | None = None) -> None:
+        super().__init__(app, config, layers=("idempotency",))
 
 
 class CreditsMiddleware(PolicyMiddleware):

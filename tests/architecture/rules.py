@@ -31,7 +31,7 @@ Rule = Callable[[Sources], Iterator[str]]
 
 FLOORS = (
     ("types", "errors"),
-    ("policies", "core"),
+    ("policies", "core", "works"),
     ("config*", "routing", "responses", "clients", "principals", "lifespan", "limit_fields", "stores", "leases"),
     ("exchange", "ledger"),
     ("layers", "jobs", "db"),

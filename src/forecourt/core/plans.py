@@ -17,6 +17,7 @@ from forecourt.core import (
     token_bucket,
 )
 from forecourt.core.credits import CHARGE, GRANT, HISTORY, HOLD, SETTLE
+from forecourt.core.idempotency import OPERATIONS as IDEMPOTENCY
 from forecourt.core.operations import GROUPS, Operation, operation
 
 LIMITS = (
@@ -31,6 +32,8 @@ LIMITS = (
 )
 LEASES = (lease.LEASE, lease.RENEW, lease.RELEASE)
 CREDITS = (CHARGE, HOLD, SETTLE, GRANT, HISTORY, keeping.KEEPING)
+
+__all__ = ["CREDITS", "IDEMPOTENCY", "LEASES", "LIMITS", "Plan", "decision", "settlement"]
 
 Plan = tuple[tuple[Operation, ...], ...]
 """The operations of one trip, by group, in the order in which they are decided."""

@@ -4,6 +4,7 @@ from typing import ClassVar
 
 from forecourt.policies.concurrency import ConcurrencyField
 from forecourt.policies.credits import CreditsField
+from forecourt.policies.idempotency import IdempotencyField
 from forecourt.policies.rate_limit import RateLimits
 from forecourt.policies.wording import Words
 
@@ -17,6 +18,7 @@ class EndpointPolicy(Words):
 
     rate_limit: RateLimits = None
     concurrency: ConcurrencyField = None
+    idempotency: IdempotencyField = None
     credits: CreditsField = None
 
     file_words: ClassVar[frozenset[str]] = frozenset({"preset"})
@@ -25,7 +27,6 @@ class EndpointPolicy(Words):
             "cache",
             "circuit_breaker",
             "encryption",
-            "idempotency",
             "invalidates",
             "logging",
             "max_body",
