@@ -2,6 +2,7 @@
 
 from typing import ClassVar
 
+from forecourt.policies.cache import CacheField, InvalidatesField
 from forecourt.policies.concurrency import ConcurrencyField
 from forecourt.policies.credits import CreditsField
 from forecourt.policies.rate_limit import RateLimits
@@ -18,15 +19,15 @@ class EndpointPolicy(Words):
     rate_limit: RateLimits = None
     concurrency: ConcurrencyField = None
     credits: CreditsField = None
+    cache: CacheField = None
+    invalidates: InvalidatesField = None
 
     file_words: ClassVar[frozenset[str]] = frozenset({"preset"})
     later: ClassVar[frozenset[str]] = frozenset(
         {
-            "cache",
             "circuit_breaker",
             "encryption",
             "idempotency",
-            "invalidates",
             "logging",
             "max_body",
             "metrics",

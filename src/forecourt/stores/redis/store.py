@@ -10,6 +10,7 @@ such a call may be refused early until the refill, and nothing is ever over-admi
 What is granted by id (a lease, a hold) goes with an undo: should the caller not see the answer, it is taken back.
 """
 
+import asyncio
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, cast
 
@@ -17,7 +18,7 @@ from forecourt.core.operations import VERDICTS, Arg, Operation, Value, operation
 from forecourt.core.plans import Plan, decision, settlement
 from forecourt.errors import StoreDown
 from forecourt.stores.contract import Answer, Question, Settlement
-from forecourt.stores.redis.client import Client, Reply, Script, Undo
+from forecourt.stores.redis.client import Client, Lane, Reply, Script, Undo
 from forecourt.stores.scripts import arguments, compose_decision, compose_settlement
 from forecourt.types import Clock
 
@@ -37,11 +38,12 @@ class _Trip(NamedTuple):
 class RedisStore:
     """Decides on the server that `client` is connected to.
 
-    `clock` replaces the server's time and expiry, for tests only.
+    `lane` is the one that all its questions go by. `clock` replaces the server's time and expiry, for tests only.
     """
 
-    def __init__(self, client: Client, *, clock: Clock | None = None) -> None:
+    def __init__(self, client: Client, *, clock: Clock | None = None, lane: Lane = "decisions") -> None:
         self._client = client
+        self._lane = lane
         self._clock = clock
         self._decisions: dict[tuple[str, ...], _Trip] = {}
         self._settlements: dict[tuple[str, ...], _Trip] = {}
@@ -62,12 +64,24 @@ class RedisStore:
         if len(slots) == 1:
             return await self._decide(questions)
         answers = [Answer("go")] * len(questions)
+        if self._lane == "bodies":
+            return await self._decide_apart(slots, questions, answers)
         for places in slots:
             decided = await self._decide([questions[place] for place in places])
             for place, answer in zip(places, decided, strict=True):
                 answers[place] = answer
             if not all(answer.granted for answer in decided):
                 break
+        return answers
+
+    async def _decide_apart(
+        self, slots: Sequence[Sequence[int]], questions: Sequence[Question], answers: list[Answer]
+    ) -> list[Answer]:
+        """Ask all slots at once: look-ups do not stand or fall together."""
+        parts = await asyncio.gather(*[self._decide([questions[place] for place in places]) for places in slots])
+        for places, decided in zip(slots, parts, strict=True):
+            for place, answer in zip(places, decided, strict=True):
+                answers[place] = answer
         return answers
 
     def _by_slot(self, asked: Sequence[Question | Settlement]) -> list[list[int]]:
@@ -99,8 +113,8 @@ class RedisStore:
     async def _run(self, trip: _Trip, asked: Sequence[Question | Settlement]) -> Reply:
         keys, args = self._asked(trip, asked)
         if not trip.undoable:
-            return await self._client.run(trip.script, keys, args)
-        return await self._client.run(trip.script, keys, args, undo=self._undo(trip, asked))
+            return await self._client.run(trip.script, keys, args, lane=self._lane)
+        return await self._client.run(trip.script, keys, args, lane=self._lane, undo=self._undo(trip, asked))
 
     def _telling(self, kinds: tuple[str, ...]) -> _Trip:
         trip = self._settlements.get(kinds)
