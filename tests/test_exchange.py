@@ -9,7 +9,7 @@ import pytest
 
 from forecourt import JobConfig
 from forecourt.errors import StoreDown
-from forecourt.exchange import KEY, Chain, Exchange, Runtime, exchange_of
+from forecourt.exchange import Chain, Exchange, Runtime, exchange_of
 from forecourt.responses import Problem, Refusal
 from forecourt.stores.contract import Answer, Question, Settlement
 from forecourt.stores.memory import MemoryStore
@@ -107,7 +107,6 @@ class Passage:
         """Pass one request through."""
         scope = http("/")
         exchange = Exchange(self.runtime, scope)
-        scope[KEY] = exchange
 
         async def receive() -> Message:
             return {"type": "http.disconnect"}
@@ -116,10 +115,8 @@ class Passage:
             self.order.append(f"{message['type']} {self.store.told}")
             self.sent.append(message)
 
-        async def enter(_: Scope, receive: Receive, send: Send) -> None:
-            await exchange.enter(self.chain, scope, receive, send)
-
-        await exchange.run(enter, receive, send)
+        exchange.enter(self.chain)
+        await exchange.run(self.chain.app, receive, send)
         return exchange
 
     async def drained(self) -> list[str]:

@@ -16,7 +16,7 @@ import logging
 import os
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from forecourt.clients import Clients
 from forecourt.config import JobConfig
@@ -36,6 +36,9 @@ STATE = "forecourt"
 
 KEY = "forecourt.exchange"
 """Its place in a scope, where layers look it up."""
+
+_OTHER_BEGINNINGS = frozenset({"websocket.http.response.start", "websocket.accept"})
+"""Besides `http.response.start`; an accepted WebSocket has no status and counts as 101."""
 
 _BODIES = frozenset(
     {
@@ -160,6 +163,8 @@ class Chain(NamedTuple):
 
     app: ASGIApp
     askers: tuple[Asks, ...] = ()
+    waits: bool = False
+    """Whether some of them may wait where their answer refuses (`Waits`)."""
 
 
 class Exchange:
@@ -167,7 +172,7 @@ class Exchange:
 
     __slots__ = (
         "_answers",
-        "_askers",
+        "_chain",
         "_client",
         "_granted",
         "_id",
@@ -199,7 +204,7 @@ class Exchange:
         self.params: Mapping[str, object] = {}
         self.principal: Principal | None = None
         self.headers: list[Header] = []
-        self.notes: dict[object, object] = {}
+        self.notes: dict[object, Any] = {}
         self.status: int | None = None
         self.refused: Problem | None = None
         self.broken = False
@@ -210,7 +215,6 @@ class Exchange:
         """The caller's credits after this call's reservation; None where it costs none."""
         self.price: int | None = None
         """What the handler charged so far; None: the endpoint's fixed amount holds."""
-        self._askers: tuple[Asks, ...] = ()
         self._answers: dict[Asks, Sequence[Answer]] | None = None
         self._refusal: ASGIApp | None = None
         self._replays: dict[Asks, ASGIApp] = {}
@@ -242,24 +246,37 @@ class Exchange:
         self.price = (self.price or 0) + amount
 
     async def run(self, app: ASGIApp, receive: Receive, send: Send) -> None:
-        """Pass through `app`; whatever was granted is settled by the end, however it ends."""
+        """Pass through `app`; whatever was granted is settled by the end, however it ends.
+
+        Meanwhile the scope and its state name this exchange; one around it, of another config or call, comes back.
+        """
+        scope = self.scope
+        outer = scope.get(KEY)
+        state = scope.get("state")
+        if state is None:
+            state = scope["state"] = {}
+        scope[KEY] = state[STATE] = self
         self._outer_send = send
         try:
-            await app(self.scope, receive, self._send)
+            await app(scope, receive, self._send)
         except Exception:
             self.broken = True
             raise
         finally:
             self.entered.clear()
+            if outer is None:
+                scope.pop(KEY, None)
+                state.pop(STATE, None)
+            else:
+                scope[KEY] = state[STATE] = outer
             if self._granted and (settlements := self._settlements()):
                 self.runtime.settle(settlements)
 
-    async def enter(self, chain: Chain, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass through an endpoint's chain, whose layers ask together."""
-        self._askers = chain.askers
+    def enter(self, chain: Chain) -> None:
+        """Enter an endpoint's chain, whose layers ask together."""
+        self._chain = chain
         self._answers = None
         self._replays = {}
-        await chain.app(scope, receive, send)
 
     async def ask(self, layer: Asks) -> ASGIApp | None:
         """Return the response to give instead of going on, or None; the first to ask asks for all.
@@ -269,7 +286,7 @@ class Exchange:
         if self._answers is None:
             self._answers = {}
             self._refusal = await self._ask_all(self._answers)
-        return self._refusal or self._replays.get(layer)
+        return self._refusal or (self._replays.get(layer) if self._replays else None)
 
     def refuse(self, problem: Problem, retry_after: int | None = None) -> Refusal:
         """Note the refusal and build its response in the app's own wording; `retry_after` in whole seconds."""
@@ -281,75 +298,66 @@ class Exchange:
         return (self._answers or {}).get(layer, ())
 
     async def _ask_all(self, told: dict[Asks, Sequence[Answer]]) -> ASGIApp | None:
-        asked: list[tuple[Asks, Sequence[Question]]] = []
-        for layer in self._askers:
+        """Ask for all layers of the chain and give each its answers; keep replays, return the first refusal."""
+        asked: list[tuple[Asks, int]] = []
+        questions: list[Question] = []
+        for layer in self._chain.askers:
             stated = layer.questions(self)
             if callable(stated):
                 return stated
             if stated:
-                asked.append((layer, stated))
-        if not asked:
+                asked.append((layer, len(stated)))
+                questions += stated
+        if not questions:
             return None
         try:
-            answers = await self._decide(asked)
+            answers = await self.runtime.store.decide(questions)
+            if self._chain.waits:
+                answers = await self._waited(asked, questions, answers)
         except StoreError as error:
             return self.undecided(error)
-        return self._tell(asked, answers, told)
+        refusal: ASGIApp | None = None
+        at = 0
+        for layer, number in asked:
+            mine = told[layer] = answers[at : at + number]
+            at += number
+            if layer.settles and [answer for answer in mine if answer.granted]:
+                self._granted.append((layer, mine))
+            ran = [answer for answer in mine if answer.values or answer.degraded]
+            response = layer.answered(self, mine) if ran else None
+            if response is not None and any(answer.verdict == "refuse" for answer in mine):
+                refusal = refusal or response
+            elif response is not None:
+                self._replays[layer] = response
+        return refusal
 
-    async def _decide(self, asked: Sequence[tuple[Asks, Sequence[Question]]]) -> list[Answer]:
-        """Ask all questions at once; again, where one refuses alone and its layer waited until it need not."""
-        questions = [question for _, stated in asked for question in stated]
-        answers = await self.runtime.store.decide(questions)
+    async def _waited(
+        self, asked: Sequence[tuple[Asks, int]], questions: Sequence[Question], answers: list[Answer]
+    ) -> list[Answer]:
+        """Ask all again, where one question is refused alone and its layer waited until it need not be."""
         refusing = [place for place, answer in enumerate(answers) if answer.verdict == "refuse"]
         if len(refusing) != 1 or answers[refusing[0]].degraded:
             return answers
-        layer = [layer for layer, stated in asked for _ in stated][refusing[0]]
+        layer = [layer for layer, number in asked for _ in range(number)][refusing[0]]
         if not isinstance(layer, Waits):
             return answers
         return await layer.wait(self, refusing[0], partial(self.runtime.store.decide, questions)) or answers
-
-    def _tell(
-        self,
-        asked: Sequence[tuple[Asks, Sequence[Question]]],
-        answers: Sequence[Answer],
-        told: dict[Asks, Sequence[Answer]],
-    ) -> ASGIApp | None:
-        """Give each layer its answers; keep replays for their layers, return the first refusal."""
-        refusal: ASGIApp | None = None
-        at = 0
-        for layer, stated in asked:
-            mine = told[layer] = answers[at : at + len(stated)]
-            at += len(stated)
-            if layer.settles and any(answer.granted for answer in mine):
-                self._granted.append((layer, mine))
-            known = any(answer.values or answer.degraded for answer in mine)
-            response = layer.answered(self, mine) if known else None
-            if response is None:
-                continue
-            if any(answer.verdict == "refuse" for answer in mine):
-                refusal = refusal or response
-            else:
-                self._replays[layer] = response
-        return refusal
 
     def undecided(self, error: StoreError) -> Refusal:
         """Refuse because the store did not decide: 503, as overload or as a service that does not answer."""
         problem = OVERLOADED if isinstance(error, StoreOverloaded) else STORE_UNAVAILABLE
         return self.refuse(problem, retry_after=1)
 
-    async def _send(self, message: Message) -> None:
+    def _send(self, message: Message) -> Awaitable[None]:
         kind = message["type"]
-        if kind in ("http.response.start", "websocket.http.response.start"):
-            self.status = message["status"]
+        if kind == "http.response.start" or kind in _OTHER_BEGINNINGS:
+            self.status = message.get("status", 101)
             self._trailers = bool(message.get("trailers"))
-            message = self._with_fields(message)
-        elif kind == "websocket.accept":
-            self.status = 101
-            message = self._with_fields(message)
+            if self.headers:
+                message = self._with_fields(message)
         elif self._granted and self._is_last(message):
-            await self._send_last(message)
-            return
-        await self._outer_send(message)
+            return self._send_last(message)
+        return self._outer_send(message)
 
     async def _send_last(self, message: Message) -> None:
         settlements = self._settlements()
@@ -371,8 +379,6 @@ class Exchange:
         return bool(kind == "websocket.close")
 
     def _with_fields(self, message: Message) -> Message:
-        if not self.headers:
-            return message
         theirs = list(message.get("headers") or ())
         names = dict(theirs)
         return {**message, "headers": theirs + [field for field in self.headers if field[0] not in names]}

@@ -7,7 +7,7 @@ layers that its policy uses, so a layer that is off costs nothing. All layers of
 import difflib
 import logging
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -16,7 +16,7 @@ from forecourt.caching.values import CacheOfConfig
 from forecourt.config import JobConfig, ResolvedPolicy
 from forecourt.config_cache import cached_here
 from forecourt.errors import ConfigError
-from forecourt.exchange import KEY, STATE, Asks, Chain, Exchange, Runtime, exchange_of
+from forecourt.exchange import KEY, Asks, Chain, Exchange, Runtime, Waits, exchange_of
 from forecourt.layers.cache import CacheLayer
 from forecourt.layers.concurrency import ConcurrencyLayer
 from forecourt.layers.credits import CreditsLayer
@@ -28,7 +28,7 @@ from forecourt.layers.invalidates import SAFE, InvalidatesLayer
 from forecourt.layers.rate_limit import RateLimitLayer
 from forecourt.lifespan import Lifespan
 from forecourt.responses import INTERNAL_ERROR, Renderer, render
-from forecourt.routing import Endpoint, Resolution, RouteTable
+from forecourt.routing import Endpoint, RouteTable
 from forecourt.stores.contract import Store
 from forecourt.stores.memory import MemoryStore
 from forecourt.stores.opening import store_at
@@ -168,11 +168,10 @@ class PolicyMiddleware:
         self._runtime = _runtime(self.config, store, clock, renderer)
         self._caching = _cachings[self._runtime]
         self._table: RouteTable | None = None
-        self._chains: dict[Endpoint | None, Chain] = {}
         self._flood = FloodGuardCounter(self.config.flood_guard, self._runtime) if self.config.flood_guard else None
-        dispatch = Dispatch(app, self._chain)
-        endpoint = EndpointLayer(dispatch, resolve=self._resolve)
-        self.app: ASGIApp = ErrorsLayer(endpoint) if ERRORS in self.layers else endpoint
+        self._dispatch = Dispatch(app)
+        self._endpoint = EndpointLayer(self._dispatch)
+        self.app: ASGIApp = ErrorsLayer(self._endpoint) if ERRORS in self.layers else self._endpoint
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Open an exchange around a request; open and close the store around a lifespan."""
@@ -190,23 +189,9 @@ class PolicyMiddleware:
         if outer is not None and shared and outer.entered:
             outer.entered.append(self)
             return await self.app(scope, receive, send)
-        await self._exchange(scope, receive, send, outer)
-
-    async def _exchange(self, scope: Scope, receive: Receive, send: Send, outer: Exchange | None) -> None:
-        """Pass a request through an exchange of its own; the one around it, of another config or call, comes back."""
-        state = scope.get("state")
-        if state is None:
-            state = scope["state"] = {}
-        exchange = scope[KEY] = state[STATE] = Exchange(self._runtime, scope)
+        exchange = Exchange(self._runtime, scope)
         exchange.entered.append(self)
-        try:
-            await exchange.run(self.app, receive, send)
-        finally:
-            if outer is None:
-                scope.pop(KEY, None)
-                state.pop(STATE, None)
-            else:
-                scope[KEY] = state[STATE] = outer
+        await exchange.run(self.app, receive, send)
 
     async def _open(self, scope: Scope) -> None:
         """Start where no lifespan did, or follow the app's routes where they have changed."""
@@ -237,9 +222,10 @@ class PolicyMiddleware:
         for problem in problems:
             logger.error("the app's routes have changed: %s", problem)
         chains = [self._compiled(endpoint, table) for endpoint in (None, *table.endpoints)]
-        self._chains = {
+        self._dispatch.chains = {
             endpoint: chain for endpoint, chain in zip((None, *table.endpoints), chains, strict=True) if chain
         }
+        self._endpoint.resolve = table.resolve
         self._table = table
 
     def _compiled(self, endpoint: Endpoint | None, table: RouteTable) -> Chain | None:
@@ -257,7 +243,8 @@ class PolicyMiddleware:
         if not layers:
             return Chain(app)
         built: list[object] = list(reversed(layers))
-        return Chain(layers[-1], tuple(layer for layer in built if isinstance(layer, Asks)))
+        askers = tuple(layer for layer in built if isinstance(layer, Asks))
+        return Chain(layers[-1], askers, waits=any(isinstance(layer, Waits) for layer in askers))
 
     def _installed(self, scope: Scope) -> tuple[str, ...]:
         """Return the layers of this config on the way of a request: those outside of us, ours, those inside."""
@@ -274,28 +261,23 @@ class PolicyMiddleware:
             app = getattr(app, "app", None)
         return in_order(tuple(layers))
 
-    def _chain(self, endpoint: Endpoint | None) -> Chain | None:
-        return self._chains.get(endpoint)
-
-    def _resolve(self, scope: Scope) -> Resolution:
-        assert self._table is not None
-        return self._table.resolve(scope)
-
 
 class Dispatch:
     """Sends an exchange through the chain of its endpoint; an endpoint without one is refused."""
 
-    def __init__(self, app: ASGIApp, chain: Callable[[Endpoint | None], Chain | None]) -> None:
+    def __init__(self, app: ASGIApp) -> None:
         self.app = app
-        self._chain = chain
+        self.chains: dict[Endpoint | None, Chain] = {}
+        """Compiled by the stack, anew when the app's routes have changed; None: what no route matches."""
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Enter the chain."""
         exchange = exchange_of(scope)
-        chain = self._chain(exchange.endpoint)
+        chain = self.chains.get(exchange.endpoint)
         if chain is None:
-            return await exchange.refuse(INTERNAL_ERROR)(scope, receive, send)
-        await exchange.enter(chain, scope, receive, send)
+            return exchange.refuse(INTERNAL_ERROR)(scope, receive, send)
+        exchange.enter(chain)
+        return chain.app(scope, receive, send)
 
 
 class RateLimitMiddleware(PolicyMiddleware):

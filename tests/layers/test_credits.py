@@ -306,7 +306,8 @@ class Chained:
 
         chain = Chain(above(self.layer), (self.layer,))
         try:
-            await exchange.run(partial(exchange.enter, chain), receive, send)
+            exchange.enter(chain)
+            await exchange.run(chain.app, receive, send)
         finally:
             await settle_down()
         return answer.status if answer.starts else None

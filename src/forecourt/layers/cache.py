@@ -5,9 +5,9 @@ unless `refund_on` says "hit", and above the circuit breaker, retry and timeout,
 this process first, which costs no trip; else its look-up leaves together with the questions of the layers above, on a
 lane of its own. A miss is filled in one more trip, when the answer has passed.
 
-It refuses nothing, but for `only-if-cached` (504, RFC 9111 §5.2.1.7). It answers with the kept response and Age, or
-with 304 or a part where the request asks so, and adds Cache-Status (RFC 9211) and, for callers who are known, `Cache-Control:
-private` where the handler says nothing. With the store down it finds nothing, and handlers run.
+It refuses nothing, but for `only-if-cached` (504, RFC 9111 §5.2.1.7). It answers with the kept response and Age, with
+304 or a part where the request asks so, and adds Cache-Status (RFC 9211) and, for callers who are known,
+`Cache-Control: private` where the handler says nothing. With the store down it finds nothing, and handlers run.
 """
 
 from collections.abc import Iterable, Sequence

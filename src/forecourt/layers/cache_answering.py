@@ -22,7 +22,7 @@ from forecourt.core.caching import status
 from forecourt.core.caching.entries import Entry
 from forecourt.core.caching.freshness import satisfies
 from forecourt.core.caching.keys import selected
-from forecourt.exchange import KEY, STATE, Exchange
+from forecourt.exchange import Exchange
 from forecourt.layers.cache_recording import Recording, Rules
 from forecourt.layers.cache_serving import CONDITIONS, serve
 from forecourt.layers.cache_visits import Visit
@@ -338,8 +338,7 @@ class Answering:
         other = Exchange(exchange.runtime, scope)
         other.endpoint, other.params, other.principal = exchange.endpoint, exchange.params, exchange.principal
         other._id = exchange.id
-        scope[KEY] = other
-        scope["state"] = {**(self._scope.get("state") or {}), STATE: other}
+        scope["state"] = dict(self._scope.get("state") or {})
         fields = {name: value for name, value in self._visit.fields.items() if name not in _OF_CLIENT}
         visit = Visit(
             self._visit.spot,

@@ -69,10 +69,10 @@ class Cache(Words):
     `tags`: names by which kept answers are made invalid, with path parameters in braces. `partition`: who shares an
     answer: `anonymous` callers, each `principal`, each `tenant`, callers of equal `scopes` and roles, or `everyone` who
     was let in; None: each principal, and anonymous callers without Cookie and Authorization. `vary`: request headers
-    that select an answer, beside those that its Vary names. `stale_while_revalidate`: for so many seconds
-    longer a stale answer is given while a new one is made; `stale_if_error`: while the handler fails. `max_body`: bytes of the
-    largest answer that is kept. `early_refresh`: refresh a little before the end, the more likely the nearer it is,
-    by this factor (1 is the usual one, 0 never). `profile`: `safe` keeps nothing that somebody may have meant for one
+    that select an answer, beside those that its Vary names. `stale_while_revalidate`: for so many seconds longer a
+    stale answer is given while a new one is made; `stale_if_error`: while the handler fails. `max_body`: bytes of the
+    largest answer that is kept. `early_refresh`: refresh a little before the end, the more likely the nearer it is, by
+    this factor (1 is the usual one, 0 never). `profile`: `safe` keeps nothing that somebody may have meant for one
     caller; `rfc9111` all that RFC 9111 allows a shared cache.
 
     With the store down nothing is found, and handlers run.

@@ -59,7 +59,7 @@ class CompiledRouter:
     def resolve(self, scope: Scope) -> Resolution:
         """Return the first full match, else the first partial one, else what the router does with neither."""
         path = get_route_path(scope)
-        candidates = self._candidates(scope, path)
+        candidates = self._candidates(scope, path) if self._hosts else self._indexes[scope["type"]].find(path)
         for candidate in candidates:
             found = candidate.full(scope, path)
             if found is not None:
