@@ -144,7 +144,7 @@ class Odd:
 
     clustered = False
 
-    async def run(self, script: Script, keys: list[str], args: list[object]) -> Reply:
+    async def run(self, script: Script, keys: list[str], args: list[object], *, lane: str) -> Reply:
         """Answer with text."""
         return b"what?"
 

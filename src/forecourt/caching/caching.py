@@ -71,6 +71,8 @@ class Caching:
         self._namespace = namespace
         self._ordered = ordered
         self._own = unique()
+        self.down = False
+        """Whether the store's last answer was none: then nothing is told to it either."""
         log = f"{namespace}:{{cache}}:log"
         self.guard = Guard(store, clock, self.tier, log, self._own) if store is not None else None
         self._tag_ids: dict[str, str] = {}
@@ -126,7 +128,10 @@ class Caching:
     def read(self, spot: Spot, answers: Sequence[Answer]) -> Found:
         """Return what the store answered; what cannot be understood is a miss."""
         if len(answers) != len(spot.tags) + 1 or not all(answer.values for answer in answers):
-            return NOTHING
+            return self._down()
+        if self.down:
+            self.down = False
+            logger.info("the cache's store is back")
         spot.stamps = tuple([bytes(answer.values[0]).decode("ascii") for answer in answers[:-1]])
         kind, left, resident, filled = (int(value) for value in answers[-1].values[:4])
         names, head, body = (bytes(value) for value in answers[-1].values[4:])
@@ -147,8 +152,14 @@ class Caching:
         try:
             answers = await self.store.decide(self.questions(spot, own, unwanted))
         except StoreError:
-            return NOTHING
+            return self._down()
         return self.read(spot, answers)
+
+    def _down(self) -> Found:
+        if not self.down:
+            self.down = True
+            logger.warning("the cache's store does not answer: handlers run")
+        return NOTHING
 
     def _entry(self, spot: Spot, head: bytes, body: bytes, resident: int, filled: int) -> Entry | None:
         """Return an entry of the store where its stamps are those of now; one of old soft parts is stale."""
@@ -225,7 +236,8 @@ class Caching:
 
     def _tell(self, settlement: Settlement) -> None:
         assert self._settle is not None
-        self._settle([settlement])
+        if not self.down:
+            self._settle([settlement])
 
     def _key(self, spot: Spot) -> str:
         return f"{self._namespace}:{{{digest(spot.parts)}}}:cache"
