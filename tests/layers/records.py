@@ -1,7 +1,7 @@
 """A service of records behind the cache: what it answers is up to each test."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -13,6 +13,7 @@ from forecourt.exchange import exchange_of
 from forecourt.principals import Principal
 from forecourt.stack import LAYERS
 from forecourt.stores.contract import Store
+from forecourt.stores.memory import MemoryStore
 from forecourt.testing import FakeClock
 from forecourt.types import ASGIApp, Receive, Scope, Send
 from tests.asgi import Answer, call, http
@@ -51,11 +52,13 @@ class Records:
         **config: object,
     ) -> None:
         self.clock = clock or FakeClock()
+        self.store: Store = MemoryStore(self.clock) if store is None else store
         self.runs = 0
         self.requests: list[Request] = []
         self.go_on = asyncio.Event()
         self.go_on.set()
         self.fails = False
+        self.write: Callable[[Request], Awaitable[Response]] | None = None
         self._answer = answer or (lambda _, run: Response(f"run {run}", media_type="text/plain"))
         self.config = JobConfig(
             endpoints={"get_record": policy, "write_record": writes or EndpointPolicy()},
@@ -68,7 +71,7 @@ class Records:
             Route("/records", self._write, methods=["POST"], name="create_record"),
         ]
         inner = PolicyMiddleware(
-            Starlette(routes=routes), config=self.config, layers=LAYERS[1:], clock=self.clock, store=store
+            Starlette(routes=routes), config=self.config, layers=LAYERS[1:], clock=self.clock, store=self.store
         )
         self.app = PolicyMiddleware(SignedIn(inner), config=self.config, layers=LAYERS[:1])
 
@@ -90,4 +93,4 @@ class Records:
 
     async def _write(self, request: Request) -> Response:
         self.requests.append(request)
-        return self._answer(request, 0)
+        return await self.write(request) if self.write else self._answer(request, 0)

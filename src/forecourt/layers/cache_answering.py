@@ -181,9 +181,12 @@ class Answering:
                 await self._serve_collapsed(entry)
                 return True
             visit.spot.select(entry.names, selection)
-        visit.spot.seen = self._caching.tier.position
-        visit.entry, visit.found = None, NOTHING
-        if self._caching.store is not None:
+        tier = self._caching.tier
+        visit.spot.seen = tier.position
+        visit.found = NOTHING
+        serves = self._caching.tier_serves(self._caching.clock.now())
+        visit.entry = tier.get(visit.spot.parts, visit.spot.selection) if serves else None
+        if visit.entry is None and self._caching.store is not None:
             self._note(await self._caching.look(visit.spot, self._exchange.id))
             await self._complete()
         return False
