@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple
 
 from forecourt.config_idempotency import nobodys_keys
 from forecourt.errors import ConfigError
+from forecourt.policies.cache import Cache
 from forecourt.policies.concurrency import Concurrency
 from forecourt.policies.credits import Credits
 from forecourt.policies.endpoint import EndpointPolicy
@@ -71,6 +72,18 @@ class ResolvedPolicy:
         """What a call costs; None when off."""
         value = self.fields["credits"].value
         return value if isinstance(value, Credits) else None
+
+    @property
+    def cache(self) -> Cache | None:
+        """Which answers are kept; None when off."""
+        value = self.fields["cache"].value
+        return value if isinstance(value, Cache) else None
+
+    @property
+    def invalidates(self) -> frozenset[str]:
+        """The tags that a call makes invalid; empty when off."""
+        value = self.fields["invalidates"].value
+        return value if isinstance(value, frozenset) else frozenset()
 
 
 class Glob(NamedTuple):

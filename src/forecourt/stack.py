@@ -11,9 +11,13 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import NamedTuple
 
+from forecourt.caching.caching import Caching
+from forecourt.caching.values import CacheOfConfig
 from forecourt.config import JobConfig, ResolvedPolicy
+from forecourt.config_cache import cached_here
 from forecourt.errors import ConfigError
 from forecourt.exchange import KEY, Asks, Chain, Exchange, Runtime, Waits, exchange_of
+from forecourt.layers.cache import CacheLayer
 from forecourt.layers.concurrency import ConcurrencyLayer
 from forecourt.layers.credits import CreditsLayer
 from forecourt.layers.endpoint import EndpointLayer
@@ -21,11 +25,13 @@ from forecourt.layers.errors import ErrorsLayer
 from forecourt.layers.flood_guard import FloodGuardCounter, FloodGuardLayer
 from forecourt.layers.handler import HandlerLayer
 from forecourt.layers.idempotency import IdempotencyLayer
+from forecourt.layers.invalidates import SAFE, InvalidatesLayer
 from forecourt.layers.rate_limit import RateLimitLayer
 from forecourt.lifespan import Lifespan
 from forecourt.responses import INTERNAL_ERROR, Renderer, render
 from forecourt.routing import Endpoint, RouteTable
 from forecourt.stores.contract import Store
+from forecourt.stores.memory import MemoryStore
 from forecourt.stores.opening import store_at
 from forecourt.types import ASGIApp, Clock, Receive, Scope, Send, SystemClock
 
@@ -40,6 +46,7 @@ class Site(NamedTuple):
     runtime: Runtime
     table: RouteTable
     flood: FloodGuardCounter | None
+    caching: Caching
 
 
 class Row(NamedTuple):
@@ -78,6 +85,44 @@ def _credits(app: ASGIApp, site: Site) -> ASGIApp | None:
     return CreditsLayer(app, policy=site.policy.credits, endpoint=site.endpoint, runtime=site.runtime)
 
 
+def _invalidates(app: ASGIApp, site: Site) -> ASGIApp | None:
+    if site.endpoint is None or site.policy is None or site.endpoint.protocol == "websocket":
+        return None
+    uri = _unsafe(site.endpoint) and any(_keeps(each, site) for each in _of_path(site.endpoint, site.table))
+    if not site.policy.invalidates and not uri:
+        return None
+    return InvalidatesLayer(app, tags=site.policy.invalidates, caching=site.caching, uri=uri)
+
+
+def _cache(app: ASGIApp, site: Site) -> ASGIApp | None:
+    if site.endpoint is None or site.policy is None or not _keeps(site.endpoint, site):
+        return None
+    assert site.policy.cache is not None
+    uri = any(_unsafe(each) for each in _of_path(site.endpoint, site.table))
+    return CacheLayer(
+        app,
+        policy=site.policy.cache,
+        endpoint=site.endpoint,
+        runtime=site.runtime,
+        caching=site.caching,
+        uri=uri,
+    )
+
+
+def _keeps(endpoint: Endpoint, site: Site) -> bool:
+    """Return whether the cache keeps answers of this endpoint."""
+    policy = site.runtime.config.policy_for(endpoint.name, endpoint.protocol)
+    return policy is not None and policy.cache is not None and cached_here(endpoint.methods, endpoint.protocol)
+
+
+def _unsafe(endpoint: Endpoint) -> bool:
+    return endpoint.methods is None or bool(endpoint.methods - SAFE)
+
+
+def _of_path(endpoint: Endpoint, table: RouteTable) -> list[Endpoint]:
+    return [each for each in table.endpoints if each.path == endpoint.path]
+
+
 ERRORS = "errors"
 """Row 1, outermost: one log line and one problem for what nobody handled, whichever layer it came from.
 Row 2 is the endpoint layer, always there: everything below only looks up what it resolved."""
@@ -92,6 +137,8 @@ ROWS: tuple[Row, ...] = (
     Row("concurrency", "stands or falls with the rate limits, in the same group of the one trip", _concurrency),
     Row("idempotency", "below the limits, which every call meets; a replay costs no credits", _idempotency),
     Row("credits", "charged only for work that is new and was let in", _credits),
+    Row("invalidates", "below all that refuses, so that only handlers invalidate what is kept", _invalidates),
+    Row("cache", "a hit skips all below, and costs what a call costs", _cache),
 )
 """The rows that are compiled per endpoint, outermost first; the handler's check is always innermost."""
 
@@ -101,6 +148,7 @@ _OUTER = "forecourt.outer"
 LAYERS: tuple[str, ...] = (ERRORS, *(row.name for row in ROWS))
 
 _runtimes: weakref.WeakKeyDictionary[JobConfig, Runtime] = weakref.WeakKeyDictionary()
+_cachings: weakref.WeakKeyDictionary[Runtime, Caching] = weakref.WeakKeyDictionary()
 
 
 class PolicyMiddleware:
@@ -126,6 +174,7 @@ class PolicyMiddleware:
         self.layers = in_order(LAYERS if layers is None else tuple(layers))
         self._guarded = app
         self._runtime = _runtime(self.config, store, clock, renderer)
+        self._caching = _cachings[self._runtime]
         self._table: RouteTable | None = None
         self._flood = FloodGuardCounter(self.config.flood_guard, self._runtime) if self.config.flood_guard else None
         self._dispatch = Dispatch(app)
@@ -157,16 +206,19 @@ class PolicyMiddleware:
         first = self._table is None
         if first:
             await self._runtime.open()
+            self.config.cache.bind(CacheOfConfig(self._caching))
         self._compile(scope, strict=first)
 
     async def _start(self, _scope: Scope) -> None:
         await self._runtime.start()
+        self.config.cache.bind(CacheOfConfig(self._caching))
 
     async def _ready(self, scope: Scope) -> None:
         self._compile(scope, strict=True)
 
     async def _stop(self, _scope: Scope) -> None:
         self._table = None
+        await self._caching.stop()
         await self._runtime.stop()
 
     def _compile(self, scope: Scope, *, strict: bool) -> None:
@@ -189,7 +241,7 @@ class PolicyMiddleware:
         policy = self.config.policy_for(endpoint.name, endpoint.protocol) if endpoint else None
         if endpoint and policy is None:
             return None
-        site = Site(endpoint, policy, self._runtime, table, self._flood)
+        site = Site(endpoint, policy, self._runtime, table, self._flood, self._caching)
         app = HandlerLayer(self._guarded, endpoint=endpoint, ran=_check(endpoint, table))
         layers: list[ASGIApp] = []
         for row in reversed(ROWS):
@@ -264,6 +316,13 @@ class CreditsMiddleware(PolicyMiddleware):
         super().__init__(app, config, layers=("credits",))
 
 
+class CacheMiddleware(PolicyMiddleware):
+    """The stack with the cache alone, and what invalidates it."""
+
+    def __init__(self, app: ASGIApp, config: JobConfig | None = None) -> None:
+        super().__init__(app, config, layers=("invalidates", "cache"))
+
+
 class FloodGuardMiddleware(PolicyMiddleware):
     """The stack with the flood guard alone."""
 
@@ -303,6 +362,17 @@ def _runtime(config: JobConfig, store: Store | None, clock: Clock | None, render
     runtime = _runtimes.get(config)
     if runtime is None:
         clock = clock or SystemClock()
-        runtime = Runtime(config, store_at(config.store, clock) if store is None else store, clock, renderer)
+        cache_url = config.cache_store or config.store
+        opened = store_at(config.store, clock, cache_url=cache_url) if store is None else store
+        runtime = Runtime(config, opened, clock, renderer)
         _runtimes[config] = runtime
+        _cachings[runtime] = Caching(
+            clock,
+            config.namespace,
+            config.cache_memory,
+            store=None if isinstance(opened, MemoryStore) else opened,
+            settle=runtime.settle,
+            heartbeat=runtime.heartbeat,
+            ordered="+cluster" in cache_url,
+        )
     return runtime

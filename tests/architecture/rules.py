@@ -33,7 +33,7 @@ FLOORS = (
     ("types", "errors"),
     ("policies", "core", "works"),
     ("config*", "routing", "responses", "clients", "principals", "lifespan", "limit_fields", "stores", "leases"),
-    ("exchange", "ledger"),
+    ("exchange", "ledger", "caching"),
     ("layers", "jobs", "db"),
     ("stack",),
     ("integrations", "inspection", "cli*", "testing"),

@@ -1,6 +1,7 @@
 """Credits between layers of a test's own: what is charged when something above or below answers."""
 
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 from starlette.responses import PlainTextResponse

@@ -7,6 +7,7 @@ import functools
 from itertools import groupby
 
 from forecourt.core import (
+    cache,
     debounce,
     fixed_window,
     keeping,
@@ -32,8 +33,19 @@ LIMITS = (
 )
 LEASES = (lease.LEASE, lease.RENEW, lease.RELEASE)
 CREDITS = (CHARGE, HOLD, SETTLE, GRANT, HISTORY, keeping.KEEPING)
+CACHE = (
+    cache.LOOK,
+    cache.TAG,
+    cache.LOG,
+    cache.FILL,
+    cache.PASS,
+    cache.RELEASE,
+    cache.HOLD,
+    cache.CUT,
+    cache.NOTE,
+)
 
-__all__ = ["CREDITS", "IDEMPOTENCY", "LEASES", "LIMITS", "Plan", "decision", "settlement"]
+__all__ = ["CACHE", "CREDITS", "IDEMPOTENCY", "LEASES", "LIMITS", "Plan", "decision", "settlement"]
 
 Plan = tuple[tuple[Operation, ...], ...]
 """The operations of one trip, by group, in the order in which they are decided."""

@@ -1,5 +1,6 @@
 """Every word an operator can write: frozen models, one file per policy."""
 
+from forecourt.policies.cache import Cache
 from forecourt.policies.concurrency import Concurrency
 from forecourt.policies.credits import Accounts, Credits, Quota
 from forecourt.policies.endpoint import EndpointPolicy
@@ -10,6 +11,7 @@ from forecourt.policies.strategies import Debounce, FixedWindow, SlidingWindow, 
 
 __all__ = [
     "Accounts",
+    "Cache",
     "Concurrency",
     "Credits",
     "Debounce",

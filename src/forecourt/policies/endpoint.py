@@ -2,6 +2,7 @@
 
 from typing import ClassVar
 
+from forecourt.policies.cache import CacheField, InvalidatesField
 from forecourt.policies.concurrency import ConcurrencyField
 from forecourt.policies.credits import CreditsField
 from forecourt.policies.idempotency import IdempotencyField
@@ -20,14 +21,14 @@ class EndpointPolicy(Words):
     concurrency: ConcurrencyField = None
     idempotency: IdempotencyField = None
     credits: CreditsField = None
+    cache: CacheField = None
+    invalidates: InvalidatesField = None
 
     file_words: ClassVar[frozenset[str]] = frozenset({"preset"})
     later: ClassVar[frozenset[str]] = frozenset(
         {
-            "cache",
             "circuit_breaker",
             "encryption",
-            "invalidates",
             "logging",
             "max_body",
             "metrics",
