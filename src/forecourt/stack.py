@@ -7,7 +7,7 @@ layers that its policy uses, so a layer that is off costs nothing. All layers of
 import difflib
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple
 
 from forecourt.caching.caching import Caching
 from forecourt.config import ResolvedPolicy
@@ -121,15 +121,7 @@ def _of_path(endpoint: Endpoint, table: RouteTable) -> list[Endpoint]:
     return [each for each in table.endpoints if each.path == endpoint.path]
 
 
-class Layer(Protocol):
-    """What a layer of a policy is built from."""
-
-    def __call__(self, app: ASGIApp, *, policy: Any, endpoint: Endpoint, runtime: Runtime) -> ASGIApp:
-        """Return the layer around `app`."""
-        ...
-
-
-def _where(field: str, layer: Layer) -> Callable[[ASGIApp, Site], ASGIApp | None]:
+def _where(field: str, layer: Callable[..., ASGIApp]) -> Callable[[ASGIApp, Site], ASGIApp | None]:
     """Return what builds `layer` where an endpoint's policy says something in `field`."""
 
     def build(app: ASGIApp, site: Site) -> ASGIApp | None:

@@ -224,8 +224,8 @@ class Trips(RedisStore):
     trips = 0
 
     async def decide(self, questions: Sequence[Question]) -> list[Answer]:
-        """Count it."""
-        self.trips += 1
+        """Count it, unless it is a start that asks what the server keeps."""
+        self.trips += questions[0].kind != "keeping"
         return await super().decide(questions)
 
     async def settle(self, settlements: Sequence[Settlement]) -> None:
