@@ -92,7 +92,8 @@ _OUTER = "forecourt.outer"
 
 LAYERS: tuple[str, ...] = (ERRORS, *(row.name for row in ROWS))
 
-_runtimes: weakref.WeakKeyDictionary[JobConfig, Runtime] = weakref.WeakKeyDictionary()
+_runtimes: weakref.WeakValueDictionary[JobConfig, Runtime] = weakref.WeakValueDictionary()
+"""By config; the stacks that share a runtime own it, and it goes with the last of them."""
 
 
 class PolicyMiddleware:
@@ -100,8 +101,8 @@ class PolicyMiddleware:
 
     `layers` names those to install, in the order of `LAYERS` (default: all). Without a config it is read from the file
     that FORECOURT_CONFIG names. `store` and `clock` replace what the config says, for tests and for stores of your own;
-    `renderer` words the refusals. ConfigError at startup (or on the first request, where the server sends no lifespan)
-    when the config does not fit the app.
+    `renderer` words the refusals; stacks of one config share all three. ConfigError at startup (or on the first
+    request, where the server sends no lifespan) when the config does not fit the app.
     """
 
     def __init__(
@@ -284,10 +285,17 @@ def in_order(layers: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _runtime(config: JobConfig, store: Store | None, clock: Clock | None, renderer: Renderer) -> Runtime:
-    """Return what all stacks of this config share in this process."""
+    """Return what all stacks of this config share in this process; ConfigError when this one asks for another."""
     runtime = _runtimes.get(config)
     if runtime is None:
         clock = clock or SystemClock()
         runtime = Runtime(config, store_at(config.store, clock) if store is None else store, clock, renderer)
         _runtimes[config] = runtime
+        return runtime
+    for name, own in (("store", store), ("clock", clock), ("renderer", None if renderer is render else renderer)):
+        if own is not None and own is not getattr(runtime, name):
+            raise ConfigError(
+                f"{name}: another stack of the same config has another {name}, and all of them share one:"
+                f" give every stack of this config the same {name}, or this one a config of its own"
+            )
     return runtime

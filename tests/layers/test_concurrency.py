@@ -304,6 +304,35 @@ class TestQueue:
         await service.advance(0.1, step=0.01)
         assert service.calls == 3
 
+    async def test_who_comes_later_does_not_go_past_the_line(self) -> None:
+        """A lease that is free while others wait for it is theirs, however soon a latecomer asks."""
+        service = Service(only(queue=2))
+        first, second = await service.begin(), await service.begin()
+        await service.advance(0.5, step=0.05)
+        await first.cancel()
+        latecomer = await service.begin()
+        assert (service.calls, latecomer.status) == (1, None)
+        await service.advance(0.1, step=0.01)
+        assert service.calls == 2
+        await latecomer.leave()
+        await second.cancel()
+        await service.advance(0.1, step=0.01)
+        assert service.calls == 3
+        service.go_on.set()
+        await latecomer.end()
+
+    async def test_a_full_line_is_not_gone_past_either(self) -> None:
+        """While a lease is free but the line is full, who comes is refused, to come again in a second at the latest."""
+        service = Service(only(queue=1))
+        first, second = await service.begin(), await service.begin()
+        await service.advance(0.5, step=0.05)
+        await first.cancel()
+        refused = await get(service.app, "/")
+        assert (refused.status, refused.headers["retry-after"]) == (429, "1")
+        service.go_on.set()
+        await service.advance(0.1, step=0.01)
+        assert second.status == 200
+
     async def test_waiting_has_an_end(self, service: Service) -> None:
         """After `max_wait` a caller is refused, with the wait for the lease that was in the way."""
         _, second = [await service.begin() for _ in range(2)]
@@ -475,3 +504,14 @@ class Slow(MemoryStore):
         if self.gate:
             await self.gate.wait()
         return answers
+
+
+async def test_a_lease_that_another_limit_left_untaken_is_said_to_be_there() -> None:
+    """A call that the rate limit refuses holds none, and its fields say so."""
+    both = EndpointPolicy(rate_limit=FixedWindow(limit=1, window=60), concurrency=Concurrency(limit=3))
+    service = Service(both)
+    held = await service.call()
+    refused = await get(service.app, "/")
+    assert held.answer.headers["ratelimit"].endswith('"concurrency";r=2')
+    assert refused.status == 429
+    assert refused.headers["ratelimit"].endswith('"concurrency";r=3')
