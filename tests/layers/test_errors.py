@@ -149,14 +149,17 @@ async def test_one_exception_object_raised_twice_is_logged_twice(
     ] * 2
 
 
-async def test_an_exception_through_two_stacks_is_one_line_each(caplog: pytest.LogCaptureFixture) -> None:
-    """A stack inside another of the same config logs nothing again: the errors layer stands outermost, once."""
+@pytest.mark.parametrize("same", [True, False])
+async def test_an_exception_through_two_stacks_is_one_line(same: bool, caplog: pytest.LogCaptureFixture) -> None:
+    """One of two stacks logs it, and the other not again, be they of the same config or not."""
 
     async def broken(_: Request) -> Response:
         raise ValueError
 
-    config = JobConfig(default=TWO_A_MINUTE)
-    installed = [Middleware(PolicyMiddleware, config=config, layers=[name]) for name in ("errors", "rate_limit")]
+    outer, inner = JobConfig(default=TWO_A_MINUTE), JobConfig(default=TWO_A_MINUTE)
+    installed = [Middleware(PolicyMiddleware, config=config) for config in (outer, inner)]
+    if same:
+        installed = [Middleware(PolicyMiddleware, config=outer, layers=[layer]) for layer in ("errors", "rate_limit")]
     app = Starlette(routes=[Route("/", broken, name="broken")], middleware=installed)
     with pytest.raises(ValueError):  # noqa: PT011  # the app's own
         await get(app, "/")
