@@ -194,7 +194,7 @@ async def test_cancellation_settles_in_a_task_of_its_own() -> None:
     passage = Passage("a", durable=True)
     passage.store.gate.clear()
     running = asyncio.ensure_future(passage.run())
-    while not passage.runtime._settling:
+    while not passage.runtime._settling._tasks:
         await asyncio.sleep(0)
     running.cancel()
     with contextlib.suppress(asyncio.CancelledError):

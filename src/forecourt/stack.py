@@ -11,20 +11,27 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import NamedTuple
 
+from forecourt.caching.caching import Caching
+from forecourt.caching.values import CacheOfConfig
 from forecourt.config import JobConfig, ResolvedPolicy
+from forecourt.config_cache import cached_here
 from forecourt.errors import ConfigError
 from forecourt.exchange import KEY, Asks, Chain, Exchange, Runtime, Waits, exchange_of
+from forecourt.layers.cache import CacheLayer
 from forecourt.layers.concurrency import ConcurrencyLayer
 from forecourt.layers.credits import CreditsLayer
 from forecourt.layers.endpoint import EndpointLayer
 from forecourt.layers.errors import ErrorsLayer
 from forecourt.layers.flood_guard import FloodGuardCounter, FloodGuardLayer
 from forecourt.layers.handler import HandlerLayer
+from forecourt.layers.idempotency import IdempotencyLayer
+from forecourt.layers.invalidates import SAFE, InvalidatesLayer
 from forecourt.layers.rate_limit import RateLimitLayer
 from forecourt.lifespan import Lifespan
 from forecourt.responses import INTERNAL_ERROR, Renderer, render
 from forecourt.routing import Endpoint, RouteTable
 from forecourt.stores.contract import Store
+from forecourt.stores.memory import MemoryStore
 from forecourt.stores.opening import store_at
 from forecourt.types import ASGIApp, Clock, Receive, Scope, Send, SystemClock
 
@@ -39,6 +46,7 @@ class Site(NamedTuple):
     runtime: Runtime
     table: RouteTable
     flood: FloodGuardCounter | None
+    caching: Caching
 
 
 class Row(NamedTuple):
@@ -65,10 +73,54 @@ def _concurrency(app: ASGIApp, site: Site) -> ASGIApp | None:
     return ConcurrencyLayer(app, policy=site.policy.concurrency, endpoint=site.endpoint, runtime=site.runtime)
 
 
+def _idempotency(app: ASGIApp, site: Site) -> ASGIApp | None:
+    if site.endpoint is None or site.policy is None or site.policy.idempotency is None:
+        return None
+    return IdempotencyLayer(app, policy=site.policy.idempotency, endpoint=site.endpoint, runtime=site.runtime)
+
+
 def _credits(app: ASGIApp, site: Site) -> ASGIApp | None:
     if site.endpoint is None or site.policy is None or site.policy.credits is None:
         return None
     return CreditsLayer(app, policy=site.policy.credits, endpoint=site.endpoint, runtime=site.runtime)
+
+
+def _invalidates(app: ASGIApp, site: Site) -> ASGIApp | None:
+    if site.endpoint is None or site.policy is None or site.endpoint.protocol == "websocket":
+        return None
+    uri = _unsafe(site.endpoint) and any(_keeps(each, site) for each in _of_path(site.endpoint, site.table))
+    if not site.policy.invalidates and not uri:
+        return None
+    return InvalidatesLayer(app, tags=site.policy.invalidates, caching=site.caching, uri=uri)
+
+
+def _cache(app: ASGIApp, site: Site) -> ASGIApp | None:
+    if site.endpoint is None or site.policy is None or not _keeps(site.endpoint, site):
+        return None
+    assert site.policy.cache is not None
+    uri = any(_unsafe(each) for each in _of_path(site.endpoint, site.table))
+    return CacheLayer(
+        app,
+        policy=site.policy.cache,
+        endpoint=site.endpoint,
+        runtime=site.runtime,
+        caching=site.caching,
+        uri=uri,
+    )
+
+
+def _keeps(endpoint: Endpoint, site: Site) -> bool:
+    """Return whether the cache keeps answers of this endpoint."""
+    policy = site.runtime.config.policy_for(endpoint.name, endpoint.protocol)
+    return policy is not None and policy.cache is not None and cached_here(endpoint.methods, endpoint.protocol)
+
+
+def _unsafe(endpoint: Endpoint) -> bool:
+    return endpoint.methods is None or bool(endpoint.methods - SAFE)
+
+
+def _of_path(endpoint: Endpoint, table: RouteTable) -> list[Endpoint]:
+    return [each for each in table.endpoints if each.path == endpoint.path]
 
 
 ERRORS = "errors"
@@ -83,7 +135,10 @@ ROWS: tuple[Row, ...] = (
     ),
     Row("rate_limit", "below auth, as it counts principals; cheap refusals before costly work", _rate_limit),
     Row("concurrency", "stands or falls with the rate limits, in the same group of the one trip", _concurrency),
+    Row("idempotency", "below the limits, which every call meets; a replay costs no credits", _idempotency),
     Row("credits", "charged only for work that is new and was let in", _credits),
+    Row("invalidates", "below all that refuses, so that only handlers invalidate what is kept", _invalidates),
+    Row("cache", "a hit skips all below, and costs what a call costs", _cache),
 )
 """The rows that are compiled per endpoint, outermost first; the handler's check is always innermost."""
 
@@ -92,8 +147,17 @@ _OUTER = "forecourt.outer"
 
 LAYERS: tuple[str, ...] = (ERRORS, *(row.name for row in ROWS))
 
-_runtimes: weakref.WeakValueDictionary[JobConfig, Runtime] = weakref.WeakValueDictionary()
-"""By config; the stacks that share a runtime own it, and it goes with the last of them."""
+
+class Shared:
+    """What all stacks of one config share in this process."""
+
+    def __init__(self, runtime: Runtime, caching: Caching) -> None:
+        self.runtime = runtime
+        self.caching = caching
+
+
+_shared: weakref.WeakValueDictionary[JobConfig, Shared] = weakref.WeakValueDictionary()
+"""By config; the stacks own what they share, and it goes with the last of them."""
 
 
 class PolicyMiddleware:
@@ -118,7 +182,8 @@ class PolicyMiddleware:
         self.config = config if config is not None else JobConfig()
         self.layers = in_order(LAYERS if layers is None else tuple(layers))
         self._guarded = app
-        self._runtime = _runtime(self.config, store, clock, renderer)
+        self._shared = _of(self.config, store, clock, renderer)
+        self._runtime, self._caching = self._shared.runtime, self._shared.caching
         self._table: RouteTable | None = None
         self._flood = FloodGuardCounter(self.config.flood_guard, self._runtime) if self.config.flood_guard else None
         self._dispatch = Dispatch(app)
@@ -150,16 +215,19 @@ class PolicyMiddleware:
         first = self._table is None
         if first:
             await self._runtime.open()
+            self.config.cache.bind(CacheOfConfig(self._caching))
         self._compile(scope, strict=first)
 
     async def _start(self, _scope: Scope) -> None:
         await self._runtime.start()
+        self.config.cache.bind(CacheOfConfig(self._caching))
 
     async def _ready(self, scope: Scope) -> None:
         self._compile(scope, strict=True)
 
     async def _stop(self, _scope: Scope) -> None:
         self._table = None
+        await self._caching.stop()
         await self._runtime.stop()
 
     def _compile(self, scope: Scope, *, strict: bool) -> None:
@@ -182,7 +250,7 @@ class PolicyMiddleware:
         policy = self.config.policy_for(endpoint.name, endpoint.protocol) if endpoint else None
         if endpoint and policy is None:
             return None
-        site = Site(endpoint, policy, self._runtime, table, self._flood)
+        site = Site(endpoint, policy, self._runtime, table, self._flood, self._caching)
         app = HandlerLayer(self._guarded, endpoint=endpoint, ran=_check(endpoint, table))
         layers: list[ASGIApp] = []
         for row in reversed(ROWS):
@@ -243,11 +311,25 @@ class ConcurrencyMiddleware(PolicyMiddleware):
         super().__init__(app, config, layers=("concurrency",))
 
 
+class IdempotencyMiddleware(PolicyMiddleware):
+    """The stack with idempotency alone."""
+
+    def __init__(self, app: ASGIApp, config: JobConfig | None = None) -> None:
+        super().__init__(app, config, layers=("idempotency",))
+
+
 class CreditsMiddleware(PolicyMiddleware):
     """The stack with the credits alone."""
 
     def __init__(self, app: ASGIApp, config: JobConfig | None = None) -> None:
         super().__init__(app, config, layers=("credits",))
+
+
+class CacheMiddleware(PolicyMiddleware):
+    """The stack with the cache alone, and what invalidates it."""
+
+    def __init__(self, app: ASGIApp, config: JobConfig | None = None) -> None:
+        super().__init__(app, config, layers=("invalidates", "cache"))
 
 
 class FloodGuardMiddleware(PolicyMiddleware):
@@ -284,18 +366,32 @@ def in_order(layers: tuple[str, ...]) -> tuple[str, ...]:
     return layers
 
 
-def _runtime(config: JobConfig, store: Store | None, clock: Clock | None, renderer: Renderer) -> Runtime:
-    """Return what all stacks of this config share in this process; ConfigError when this one asks for another."""
-    runtime = _runtimes.get(config)
-    if runtime is None:
-        clock = clock or SystemClock()
-        runtime = Runtime(config, store_at(config.store, clock) if store is None else store, clock, renderer)
-        _runtimes[config] = runtime
-        return runtime
+def _of(config: JobConfig, store: Store | None, clock: Clock | None, renderer: Renderer) -> Shared:
+    """Return what all stacks of this config share; ConfigError when this one asks for another."""
+    shared = _shared.get(config)
+    if shared is None:
+        shared = _shared[config] = _made(config, store, clock or SystemClock(), renderer)
+        return shared
     for name, own in (("store", store), ("clock", clock), ("renderer", None if renderer is render else renderer)):
-        if own is not None and own is not getattr(runtime, name):
+        if own is not None and own is not getattr(shared.runtime, name):
             raise ConfigError(
                 f"{name}: another stack of the same config has another {name}, and all of them share one:"
                 f" give every stack of this config the same {name}, or this one a config of its own"
             )
-    return runtime
+    return shared
+
+
+def _made(config: JobConfig, store: Store | None, clock: Clock, renderer: Renderer) -> Shared:
+    cache_url = config.cache_store or config.store
+    opened = store_at(config.store, clock, cache_url=cache_url) if store is None else store
+    runtime = Runtime(config, opened, clock, renderer)
+    caching = Caching(
+        clock,
+        config.namespace,
+        config.cache_memory,
+        store=None if isinstance(opened, MemoryStore) else opened,
+        settle=runtime.settle,
+        heartbeat=runtime.heartbeat,
+        ordered="+cluster" in cache_url,
+    )
+    return Shared(runtime, caching)

@@ -31,9 +31,9 @@ Rule = Callable[[Sources], Iterator[str]]
 
 FLOORS = (
     ("types", "errors"),
-    ("policies", "core"),
+    ("policies", "core", "works"),
     ("config*", "routing", "responses", "clients", "principals", "lifespan", "limit_fields", "stores", "leases"),
-    ("exchange", "ledger"),
+    ("exchange", "ledger", "caching"),
     ("layers", "jobs", "db"),
     ("stack",),
     ("integrations", "inspection", "cli*", "testing"),
@@ -46,6 +46,7 @@ REQUIRED = frozenset({"pydantic", "pydantic_core", "pydantic_settings", "starlet
 
 OPTIONAL = {
     "fastapi": "forecourt.integrations",
+    "hiredis": "forecourt.stores.redis",
     "redis": "forecourt.stores.redis",
     "yaml": "forecourt.config_yaml",
 }

@@ -6,8 +6,19 @@ Stores import operations through this module, so that all of them are registered
 import functools
 from itertools import groupby
 
-from forecourt.core import debounce, fixed_window, lease, sliding_log, sliding_window, throttle, token_bucket
+from forecourt.core import (
+    cache,
+    debounce,
+    fixed_window,
+    keeping,
+    lease,
+    sliding_log,
+    sliding_window,
+    throttle,
+    token_bucket,
+)
 from forecourt.core.credits import CHARGE, GRANT, HISTORY, HOLD, SETTLE
+from forecourt.core.idempotency import OPERATIONS as IDEMPOTENCY
 from forecourt.core.operations import GROUPS, Operation, operation
 
 LIMITS = (
@@ -21,7 +32,20 @@ LIMITS = (
     debounce.DEBOUNCE_CLAIM,
 )
 LEASES = (lease.LEASE, lease.RENEW, lease.RELEASE)
-CREDITS = (CHARGE, HOLD, SETTLE, GRANT, HISTORY)
+CREDITS = (CHARGE, HOLD, SETTLE, GRANT, HISTORY, keeping.KEEPING)
+CACHE = (
+    cache.LOOK,
+    cache.TAG,
+    cache.LOG,
+    cache.FILL,
+    cache.PASS,
+    cache.RELEASE,
+    cache.HOLD,
+    cache.CUT,
+    cache.NOTE,
+)
+
+__all__ = ["CACHE", "CREDITS", "IDEMPOTENCY", "LEASES", "LIMITS", "Plan", "decision", "settlement"]
 
 Plan = tuple[tuple[Operation, ...], ...]
 """The operations of one trip, by group, in the order in which they are decided."""
