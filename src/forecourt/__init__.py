@@ -2,13 +2,25 @@
 
 from forecourt.auth.credentials import Authenticator, Denied, User
 from forecourt.config import JobConfig
+from forecourt.config_cache import CacheHandle
 from forecourt.errors import ConfigError, ForecourtError, StoreDown, StoreError, StoreOverloaded
 from forecourt.exchange import Exchange
 from forecourt.ledger import Ledger
+from forecourt.middleware import (
+    CacheMiddleware,
+    ConcurrencyMiddleware,
+    CreditsMiddleware,
+    FloodGuardMiddleware,
+    IdempotencyMiddleware,
+    PolicyMiddleware,
+    RateLimitMiddleware,
+    SecurityMiddleware,
+)
 from forecourt.policies import (
     Accounts,
     ApiKey,
     ApiKeys,
+    Cache,
     Concurrency,
     Credits,
     Debounce,
@@ -16,6 +28,7 @@ from forecourt.policies import (
     EndpointPolicy,
     FixedWindow,
     FloodGuard,
+    Idempotency,
     Introspection,
     Issuer,
     Quota,
@@ -28,14 +41,6 @@ from forecourt.policies import (
 from forecourt.principals import Principal
 from forecourt.responses import Problem
 from forecourt.revocations import Revocations
-from forecourt.stack import (
-    ConcurrencyMiddleware,
-    CreditsMiddleware,
-    FloodGuardMiddleware,
-    PolicyMiddleware,
-    RateLimitMiddleware,
-    SecurityMiddleware,
-)
 
 __version__ = "0.1.0"
 
@@ -44,6 +49,9 @@ __all__ = [
     "ApiKey",
     "ApiKeys",
     "Authenticator",
+    "Cache",
+    "CacheHandle",
+    "CacheMiddleware",
     "Concurrency",
     "ConcurrencyMiddleware",
     "ConfigError",
@@ -58,6 +66,8 @@ __all__ = [
     "FloodGuard",
     "FloodGuardMiddleware",
     "ForecourtError",
+    "Idempotency",
+    "IdempotencyMiddleware",
     "Introspection",
     "Issuer",
     "JobConfig",

@@ -30,6 +30,7 @@ from pydantic.functional_validators import ModelWrapValidatorHandler
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from forecourt.config_addresses import proxies, redacted, store_address
+from forecourt.config_cache import CacheHandle
 from forecourt.config_check import EndpointLike, misfits
 from forecourt.config_credentials import Authenticators, Issuers, metadata_address, uncredited
 from forecourt.config_file import read
@@ -51,7 +52,7 @@ __all__ = ["EndpointLike", "EndpointProtocol", "FieldSource", "JobConfig", "KeyF
 KeyFunction = Callable[..., str | None]
 """Says whom a limit counts: called with the exchange, returns a name, or None to count the client address."""
 
-LATER = frozenset({"cache_store", "databases", "keys", "queues", "upstreams"})
+LATER = frozenset({"databases", "keys", "queues", "upstreams"})
 """Fields that the design names and this version does not have."""
 
 _NAMESPACE = re.compile(r"[A-Za-z0-9_-]{1,32}")
@@ -101,7 +102,8 @@ class JobConfig(BaseSettings):
     """What protects each endpoint; see the module for where its fields come from.
 
     `endpoints`: policies by endpoint name or glob. `default`: for endpoints and fields that none of them names.
-    `store`: where state lives. `trusted_proxies`: addresses and networks whose forwarded headers count, "unix" for a
+    `store`: where state lives; `cache_store`: where kept answers do, if elsewhere; `cache_memory`: bytes of them that a
+    process keeps. `trusted_proxies`: addresses and networks whose forwarded headers count, "unix" for a
     peer without an address. `routes`: names for routes, `{"v2_get": "GET /v2/records/{id}"}`. `key_functions`: more
     words for the `key` of a limit. `flood_guard`: a limit per client address before all else. `accounts`: what
     callers are given to pay credits with. `namespace`: how all keys in the store begin. `limit_headers`: the fields
@@ -119,6 +121,8 @@ class JobConfig(BaseSettings):
     endpoints: Annotated[Mapping[str, EndpointPolicy], AfterValidator(_frozen)] = Field(default_factory=dict)
     default: EndpointPolicy | None = None
     store: Annotated[str, PlainValidator(store_address)] = "memory://"
+    cache_store: Annotated[str | None, PlainValidator(lambda url: None if url is None else store_address(url))] = None
+    cache_memory: Count = 64 * 1024 * 1024
     trusted_proxies: Annotated[Sequence[str], PlainValidator(proxies)] = ()
     routes: Annotated[Mapping[str, Annotated[str, AfterValidator(_route)]], AfterValidator(_frozen)] = Field(
         default_factory=dict
@@ -143,6 +147,7 @@ class JobConfig(BaseSettings):
     resource: WebAddress | None = None
 
     _policies: Policies = PrivateAttr()
+    _cache: CacheHandle = PrivateAttr(default_factory=CacheHandle)
 
     def __hash__(self) -> int:
         """Only the same config hashes alike."""
@@ -155,7 +160,12 @@ class JobConfig(BaseSettings):
     def __repr_args__(self) -> Iterable[tuple[str | None, object]]:
         """Show the fields, the store without its password."""
         for name, value in super().__repr_args__():
-            yield name, redacted(self.store) if name == "store" else value
+            yield name, redacted(str(value)) if name in ("store", "cache_store") and value else value
+
+    @property
+    def cache(self) -> CacheHandle:
+        """The cache, for code: `await config.cache.invalidate(tags)`."""
+        return self._cache
 
     @classmethod
     def from_file(cls, path: str | os.PathLike[str], **python: object) -> Self:
@@ -238,7 +248,7 @@ def _environment(fields: Mapping[str, FieldInfo]) -> dict[str, object]:
 
 
 def _parsed(variable: str, text: str, field: FieldInfo) -> object:
-    if field.annotation in (str, int) or get_origin(field.annotation) is Literal:
+    if field.annotation in (str, int, str | None) or get_origin(field.annotation) is Literal:
         return text
     if field.annotation == Sequence[str] and not text.lstrip().startswith("["):
         return [part.strip() for part in text.split(",")]

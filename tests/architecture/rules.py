@@ -31,7 +31,7 @@ Rule = Callable[[Sources], Iterator[str]]
 
 FLOORS = (
     ("types", "errors"),
-    ("policies", "core"),
+    ("policies", "core", "works"),
     (
         "auth",
         "config*",
@@ -44,9 +44,9 @@ FLOORS = (
         "stores",
         "leases",
     ),
-    ("exchange", "key_book", "ledger", "protected_resource", "revocations"),
+    ("runtime", "exchange", "shared", "caching", "key_book", "ledger", "protected_resource", "revocations"),
     ("layers", "jobs", "db"),
-    ("stack",),
+    ("stack", "middleware"),
     ("integrations", "inspection", "cli*", "testing"),
     ("__init__",),
 )
@@ -57,6 +57,7 @@ REQUIRED = frozenset({"pydantic", "pydantic_core", "pydantic_settings", "starlet
 
 OPTIONAL = {
     "fastapi": "forecourt.integrations",
+    "hiredis": "forecourt.stores.redis",
     "httpx": "forecourt.auth.fetching",
     "joserfc": "forecourt.auth.jose",
     "redis": "forecourt.stores.redis",

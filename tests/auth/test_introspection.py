@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from forecourt import Introspection, Security, TokenCache
-from forecourt.stack import _runtimes
+from forecourt.shared import _shared
 from tests.auth.provider import Mood, Provider, providing, until
 from tests.auth.service import Guarded
 
@@ -47,7 +47,7 @@ def asking(provider: Provider, security: Security | None = None, **policy: objec
 
 async def close(service: Guarded) -> None:
     """Close what asks others."""
-    await _runtimes[service.config].stop()
+    await _shared[service.config].runtime.stop()
 
 
 async def test_an_active_token_counts(provider: Provider) -> None:

@@ -12,7 +12,7 @@ from forecourt import Issuer
 from forecourt.auth.compact import encoded
 from forecourt.auth.jwks import LONGEST_STALE, RemoteRing
 from forecourt.layers.authenticating import authentication_of
-from forecourt.stack import _runtimes
+from forecourt.shared import _shared
 from forecourt.testing import FakeIssuer
 from forecourt.types import SECOND
 from tests.auth.provider import Mood, Provider, providing, until
@@ -51,7 +51,7 @@ class Following(Guarded):
 
     async def settled(self) -> None:
         """Let a fetch under way come to its end."""
-        (trusted,) = authentication_of(_runtimes[self.config])._issuers.values()
+        (trusted,) = authentication_of(_shared[self.config].runtime)._issuers.values()
         assert isinstance(trusted.ring, RemoteRing)
         task = trusted.ring._task()
         if task is not None:
@@ -59,7 +59,7 @@ class Following(Guarded):
 
     async def close(self) -> None:
         """Close what asks others."""
-        await _runtimes[self.config].stop()
+        await _shared[self.config].runtime.stop()
 
 
 async def test_keys_are_fetched_once_for_all_who_wait(provider: Provider) -> None:

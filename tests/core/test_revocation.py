@@ -70,7 +70,7 @@ async def test_both_twins_answer_alike(valkey: Valkey) -> None:
                 continue
             (answer,) = await store.decide([Question(kind, KEYS[kind], args)])
             if kind == "key_list":
-                known = {frozenset(bytes(value).split(b"\n")) for value in (answer.values[0], served[1])}  # type: ignore[arg-type]  # bytes
+                known = {frozenset(bytes(value).split(b"\n")) for value in (answer.values[0], served[1])}
                 assert len(known) == 1 or args == (1,)
                 continue
             assert [VERDICTS.index(answer.verdict), *answer.values] == served, (seed, kind, args)

@@ -25,12 +25,13 @@ from forecourt.auth.credentials import Credential, Rejected, starlette_credentia
 from forecourt.auth.dpop import Proof
 from forecourt.core.permits import Challenge, Demand, permitted
 from forecourt.core.permits import Verdict as Permit
-from forecourt.exchange import Exchange, Runtime, exchange_of
+from forecourt.exchange import Exchange, exchange_of
 from forecourt.layers.ending import Ending
 from forecourt.policies.quantities import exact, microseconds
 from forecourt.policies.security import Security
 from forecourt.responses import STORE_UNAVAILABLE, TYPES, Problem, Refusal
 from forecourt.revocations import proof_question, questions_of
+from forecourt.runtime import Runtime
 from forecourt.stores.contract import Answer, Question, Settlement
 from forecourt.types import ASGIApp, Receive, Scope, Send
 

@@ -5,8 +5,8 @@ import weakref
 from forecourt.auth.authentication import Authentication, Means
 from forecourt.config import JobConfig
 from forecourt.errors import StoreDown
-from forecourt.exchange import Runtime
 from forecourt.key_book import find_question
+from forecourt.runtime import Runtime
 from forecourt.types import Clock
 
 _opened: weakref.WeakKeyDictionary[Runtime, Authentication] = weakref.WeakKeyDictionary()

@@ -1,10 +1,12 @@
 """Every word an operator can write: frozen models, one file per policy."""
 
 from forecourt.policies.api_keys import ApiKey, ApiKeys
+from forecourt.policies.cache import Cache
 from forecourt.policies.concurrency import Concurrency
 from forecourt.policies.credits import Accounts, Credits, Quota
 from forecourt.policies.endpoint import EndpointPolicy
 from forecourt.policies.flood_guard import FloodGuard
+from forecourt.policies.idempotency import Idempotency
 from forecourt.policies.issuer import Dpop, Introspection, Issuer, TokenCache
 from forecourt.policies.rate_limit import RateLimit, local_operation
 from forecourt.policies.security import Security
@@ -14,6 +16,7 @@ __all__ = [
     "Accounts",
     "ApiKey",
     "ApiKeys",
+    "Cache",
     "Concurrency",
     "Credits",
     "Debounce",
@@ -21,6 +24,7 @@ __all__ = [
     "EndpointPolicy",
     "FixedWindow",
     "FloodGuard",
+    "Idempotency",
     "Introspection",
     "Issuer",
     "Quota",
