@@ -66,7 +66,7 @@ def test_nothing_secret_is_shown() -> None:
     issuer = Issuer(issuer="https://a.example", audience="a", secret=SECRET)
     asked = Introspection(url="https://a.example", issuer="a", client_id="c", client_secret=SECRET)
     keys = ApiKeys(store=True, pepper=SECRET)
-    config = JobConfig(endpoints={}, issuers=issuer, introspection=asked, api_keys=keys)
+    config = JobConfig(endpoints={}, issuers=[issuer], introspection=asked, api_keys=keys)
     assert SECRET not in repr((issuer, asked, keys, config))
     assert issuer.allowed == {"HS256"}
     assert Issuer(audience="a", development=True).issuer == DEVELOPMENT
