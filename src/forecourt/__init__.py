@@ -1,11 +1,13 @@
 """forecourt: one config says what protects each endpoint, one ordered stack enforces it."""
 
+from forecourt.breakers import Breaker
 from forecourt.config import JobConfig
-from forecourt.errors import ConfigError, ForecourtError, StoreDown, StoreError, StoreOverloaded
+from forecourt.errors import CircuitOpen, ConfigError, ForecourtError, StoreDown, StoreError, StoreOverloaded
 from forecourt.exchange import Exchange
 from forecourt.ledger import Ledger
 from forecourt.policies import (
     Accounts,
+    CircuitBreaker,
     Concurrency,
     Credits,
     Debounce,
@@ -20,6 +22,7 @@ from forecourt.policies import (
 from forecourt.principals import Principal
 from forecourt.responses import Problem
 from forecourt.stack import (
+    CircuitBreakerMiddleware,
     ConcurrencyMiddleware,
     CreditsMiddleware,
     FloodGuardMiddleware,
@@ -31,6 +34,10 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Accounts",
+    "Breaker",
+    "CircuitBreaker",
+    "CircuitBreakerMiddleware",
+    "CircuitOpen",
     "Concurrency",
     "ConcurrencyMiddleware",
     "ConfigError",

@@ -7,6 +7,7 @@ from fnmatch import translate
 from typing import Literal, NamedTuple
 
 from forecourt.errors import ConfigError
+from forecourt.policies.circuit_breaker import CircuitBreaker
 from forecourt.policies.concurrency import Concurrency
 from forecourt.policies.credits import Credits
 from forecourt.policies.endpoint import EndpointPolicy
@@ -63,6 +64,12 @@ class ResolvedPolicy:
         """What a call costs; None when off."""
         value = self.fields["credits"].value
         return value if isinstance(value, Credits) else None
+
+    @property
+    def circuit_breaker(self) -> CircuitBreaker | None:
+        """When calls are kept from what has failed; None when off."""
+        value = self.fields["circuit_breaker"].value
+        return value if isinstance(value, CircuitBreaker) else None
 
 
 class Glob(NamedTuple):

@@ -102,6 +102,7 @@ class Runtime:
         self.keys = Keys(config.namespace)
         self.clients = Clients(config.trusted_proxies, ipv6_prefix=config.ipv6_prefix)
         self.heartbeat = Heartbeat(store.settle, clock)
+        config.breakers.bind(clock)
         self.mismatches = 0
         """How often another endpoint ran than the one resolved; anything but 0 is a fault."""
         self._settling: set[asyncio.Task[None]] = set()

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from forecourt.config import JobConfig, ResolvedPolicy
 from forecourt.errors import ConfigError
 from forecourt.exchange import KEY, Asks, Chain, Exchange, Runtime, Waits, exchange_of
+from forecourt.layers.circuit_breaker import CircuitBreakerLayer
 from forecourt.layers.concurrency import ConcurrencyLayer
 from forecourt.layers.credits import CreditsLayer
 from forecourt.layers.endpoint import EndpointLayer
@@ -71,6 +72,13 @@ def _credits(app: ASGIApp, site: Site) -> ASGIApp | None:
     return CreditsLayer(app, policy=site.policy.credits, endpoint=site.endpoint, runtime=site.runtime)
 
 
+def _circuit_breaker(app: ASGIApp, site: Site) -> ASGIApp | None:
+    if site.endpoint is None or site.policy is None or site.policy.circuit_breaker is None:
+        return None
+    breaker = site.runtime.config.breakers.of(site.policy.circuit_breaker, site.endpoint.name)
+    return CircuitBreakerLayer(app, breaker=breaker)
+
+
 ERRORS = "errors"
 """Row 1, outermost: one log line and one problem for what nobody handled, whichever layer it came from.
 Row 2 is the endpoint layer, always there: everything below only looks up what it resolved."""
@@ -84,6 +92,7 @@ ROWS: tuple[Row, ...] = (
     Row("rate_limit", "below auth, as it counts principals; cheap refusals before costly work", _rate_limit),
     Row("concurrency", "stands or falls with the rate limits, in the same group of the one trip", _concurrency),
     Row("credits", "charged only for work that is new and was let in", _credits),
+    Row("circuit_breaker", "sees one outcome for a whole series of attempts", _circuit_breaker),
 )
 """The rows that are compiled per endpoint, outermost first; the handler's check is always innermost."""
 
@@ -247,6 +256,13 @@ class CreditsMiddleware(PolicyMiddleware):
 
     def __init__(self, app: ASGIApp, config: JobConfig | None = None) -> None:
         super().__init__(app, config, layers=("credits",))
+
+
+class CircuitBreakerMiddleware(PolicyMiddleware):
+    """The stack with the circuit breakers alone."""
+
+    def __init__(self, app: ASGIApp, config: JobConfig | None = None) -> None:
+        super().__init__(app, config, layers=("circuit_breaker",))
 
 
 class FloodGuardMiddleware(PolicyMiddleware):

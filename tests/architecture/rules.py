@@ -31,7 +31,7 @@ Rule = Callable[[Sources], Iterator[str]]
 
 FLOORS = (
     ("types", "errors"),
-    ("policies", "core"),
+    ("policies", "core", "breaker*", "deadlines"),
     ("config*", "routing", "responses", "clients", "principals", "lifespan", "limit_fields", "stores", "leases"),
     ("exchange", "ledger"),
     ("layers", "jobs", "db"),
@@ -46,6 +46,7 @@ REQUIRED = frozenset({"pydantic", "pydantic_core", "pydantic_settings", "starlet
 
 OPTIONAL = {
     "fastapi": "forecourt.integrations",
+    "pybreaker": "forecourt.breaker_mirror",
     "redis": "forecourt.stores.redis",
     "yaml": "forecourt.config_yaml",
 }

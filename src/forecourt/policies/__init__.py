@@ -1,5 +1,6 @@
 """Every word an operator can write: frozen models, one file per policy."""
 
+from forecourt.policies.circuit_breaker import CircuitBreaker
 from forecourt.policies.concurrency import Concurrency
 from forecourt.policies.credits import Accounts, Credits, Quota
 from forecourt.policies.endpoint import EndpointPolicy
@@ -9,6 +10,7 @@ from forecourt.policies.strategies import Debounce, FixedWindow, SlidingWindow, 
 
 __all__ = [
     "Accounts",
+    "CircuitBreaker",
     "Concurrency",
     "Credits",
     "Debounce",

@@ -2,6 +2,7 @@
 
 from typing import ClassVar
 
+from forecourt.policies.circuit_breaker import CircuitBreakerField
 from forecourt.policies.concurrency import ConcurrencyField
 from forecourt.policies.credits import CreditsField
 from forecourt.policies.rate_limit import RateLimits
@@ -18,12 +19,12 @@ class EndpointPolicy(Words):
     rate_limit: RateLimits = None
     concurrency: ConcurrencyField = None
     credits: CreditsField = None
+    circuit_breaker: CircuitBreakerField = None
 
     file_words: ClassVar[frozenset[str]] = frozenset({"preset"})
     later: ClassVar[frozenset[str]] = frozenset(
         {
             "cache",
-            "circuit_breaker",
             "encryption",
             "idempotency",
             "invalidates",
