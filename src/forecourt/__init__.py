@@ -2,6 +2,7 @@
 
 from forecourt.breakers import Breaker
 from forecourt.config import JobConfig
+from forecourt.deadlines import Deadline, current_deadline
 from forecourt.errors import CircuitOpen, ConfigError, ForecourtError, StoreDown, StoreError, StoreOverloaded
 from forecourt.exchange import Exchange
 from forecourt.ledger import Ledger
@@ -17,6 +18,7 @@ from forecourt.policies import (
     Quota,
     SlidingWindow,
     Throttle,
+    Timeout,
     TokenBucket,
 )
 from forecourt.principals import Principal
@@ -28,6 +30,7 @@ from forecourt.stack import (
     FloodGuardMiddleware,
     PolicyMiddleware,
     RateLimitMiddleware,
+    TimeoutMiddleware,
 )
 
 __version__ = "0.1.0"
@@ -43,6 +46,7 @@ __all__ = [
     "ConfigError",
     "Credits",
     "CreditsMiddleware",
+    "Deadline",
     "Debounce",
     "EndpointPolicy",
     "Exchange",
@@ -62,5 +66,8 @@ __all__ = [
     "StoreError",
     "StoreOverloaded",
     "Throttle",
+    "Timeout",
+    "TimeoutMiddleware",
     "TokenBucket",
+    "current_deadline",
 ]

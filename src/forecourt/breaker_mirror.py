@@ -1,8 +1,8 @@
 """A real `pybreaker.CircuitBreaker` beside one of ours: for its listeners, for operators, for synchronous code.
 
 Ours decides; what it learns is told to the mirror, call by call (`call` with a function that succeeds or raises what
-was raised) and transition by transition, so that listeners hear what they always heard. What the
-mirror does by itself is heard by ours: an operator's `open()` and `close()`, and failures of synchronous code that shares it.
+was raised) and transition by transition, so that listeners hear what they always heard. What the mirror does by itself
+is heard by ours: an operator's `open()` and `close()`, and failures of synchronous code that shares it.
 
 pybreaker holds a lock while synchronous code is inside `call()`, which may take long. So the mirror is told by one
 thread of its own, in order, and the event loop never waits for that lock. This is the only module that needs pybreaker.

@@ -12,6 +12,7 @@ from forecourt.policies.concurrency import Concurrency
 from forecourt.policies.credits import Credits
 from forecourt.policies.endpoint import EndpointPolicy
 from forecourt.policies.rate_limit import RateLimit
+from forecourt.policies.timeout import Timeout
 from forecourt.policies.wording import spelt
 
 EndpointProtocol = Literal["http", "websocket", "any"]
@@ -70,6 +71,12 @@ class ResolvedPolicy:
         """When calls are kept from what has failed; None when off."""
         value = self.fields["circuit_breaker"].value
         return value if isinstance(value, CircuitBreaker) else None
+
+    @property
+    def timeout(self) -> Timeout | None:
+        """How long a call may take; None when off."""
+        value = self.fields["timeout"].value
+        return value if isinstance(value, Timeout) else None
 
 
 class Glob(NamedTuple):

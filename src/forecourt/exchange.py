@@ -20,6 +20,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from forecourt.clients import Clients
 from forecourt.config import JobConfig
+from forecourt.deadlines import Deadline
 from forecourt.errors import StoreError, StoreOverloaded
 from forecourt.leases import Heartbeat
 from forecourt.policies.credits import MOST_CREDITS
@@ -27,6 +28,7 @@ from forecourt.principals import Keys, Principal
 from forecourt.responses import OVERLOADED, STORE_UNAVAILABLE, Header, Problem, Refusal, Renderer, render
 from forecourt.routing import Endpoint
 from forecourt.stores.contract import Answer, Question, Settlement, Store
+from forecourt.timers import Timers
 from forecourt.types import ASGIApp, Clock, Message, Receive, Scope, Send
 
 logger = logging.getLogger("forecourt")
@@ -102,6 +104,7 @@ class Runtime:
         self.keys = Keys(config.namespace)
         self.clients = Clients(config.trusted_proxies, ipv6_prefix=config.ipv6_prefix)
         self.heartbeat = Heartbeat(store.settle, clock)
+        self.timers = Timers(clock)
         config.breakers.bind(clock)
         self.mismatches = 0
         """How often another endpoint ran than the one resolved; anything but 0 is a fault."""
@@ -127,6 +130,7 @@ class Runtime:
         if self._users == 0:
             self._opening = None
             self.heartbeat.stop()
+            self.timers.stop()
             await self._drain()
             await self.store.close()
 
@@ -183,6 +187,7 @@ class Exchange:
         "_trailers",
         "balance",
         "broken",
+        "deadline",
         "endpoint",
         "entered",
         "headers",
@@ -216,6 +221,8 @@ class Exchange:
         """The caller's credits after this call's reservation; None where it costs none."""
         self.price: int | None = None
         """What the handler charged so far; None: the endpoint's fixed amount holds."""
+        self.deadline: Deadline | None = None
+        """Until when the answer is waited for; None where nobody says."""
         self._answers: dict[Asks, Sequence[Answer]] | None = None
         self._refusal: ASGIApp | None = None
         self._replays: dict[Asks, ASGIApp] = {}

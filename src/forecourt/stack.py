@@ -22,6 +22,7 @@ from forecourt.layers.errors import ErrorsLayer
 from forecourt.layers.flood_guard import FloodGuardCounter, FloodGuardLayer
 from forecourt.layers.handler import HandlerLayer
 from forecourt.layers.rate_limit import RateLimitLayer
+from forecourt.layers.timeout import TimeoutLayer
 from forecourt.lifespan import Lifespan
 from forecourt.responses import INTERNAL_ERROR, Renderer, render
 from forecourt.routing import Endpoint, RouteTable
@@ -79,6 +80,13 @@ def _circuit_breaker(app: ASGIApp, site: Site) -> ASGIApp | None:
     return CircuitBreakerLayer(app, breaker=breaker)
 
 
+def _timeout(app: ASGIApp, site: Site) -> ASGIApp | None:
+    if site.endpoint is None or site.policy is None or (policy := site.policy.timeout) is None:
+        return None
+    limit = min(policy.limit(), policy.attempt() or policy.limit())
+    return TimeoutLayer(app, limit=limit, runtime=site.runtime, until_start=policy.until == "start")
+
+
 ERRORS = "errors"
 """Row 1, outermost: one log line and one problem for what nobody handled, whichever layer it came from.
 Row 2 is the endpoint layer, always there: everything below only looks up what it resolved."""
@@ -93,6 +101,7 @@ ROWS: tuple[Row, ...] = (
     Row("concurrency", "stands or falls with the rate limits, in the same group of the one trip", _concurrency),
     Row("credits", "charged only for work that is new and was let in", _credits),
     Row("circuit_breaker", "sees one outcome for a whole series of attempts", _circuit_breaker),
+    Row("timeout", "around all attempts; the breaker sees its 504 as a failure", _timeout),
 )
 """The rows that are compiled per endpoint, outermost first; the handler's check is always innermost."""
 
@@ -270,6 +279,13 @@ class FloodGuardMiddleware(PolicyMiddleware):
 
     def __init__(self, app: ASGIApp, config: JobConfig | None = None) -> None:
         super().__init__(app, config, layers=("flood_guard",))
+
+
+class TimeoutMiddleware(PolicyMiddleware):
+    """The stack with the timeouts alone."""
+
+    def __init__(self, app: ASGIApp, config: JobConfig | None = None) -> None:
+        super().__init__(app, config, layers=("timeout",))
 
 
 def _check(endpoint: Endpoint | None, table: RouteTable) -> Callable[[Scope], bool]:

@@ -7,6 +7,7 @@ from forecourt.policies.endpoint import EndpointPolicy
 from forecourt.policies.flood_guard import FloodGuard
 from forecourt.policies.rate_limit import RateLimit, local_operation
 from forecourt.policies.strategies import Debounce, FixedWindow, SlidingWindow, Throttle, TokenBucket
+from forecourt.policies.timeout import Timeout
 
 __all__ = [
     "Accounts",
@@ -21,6 +22,7 @@ __all__ = [
     "RateLimit",
     "SlidingWindow",
     "Throttle",
+    "Timeout",
     "TokenBucket",
     "local_operation",
 ]

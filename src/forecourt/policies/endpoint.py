@@ -6,6 +6,7 @@ from forecourt.policies.circuit_breaker import CircuitBreakerField
 from forecourt.policies.concurrency import ConcurrencyField
 from forecourt.policies.credits import CreditsField
 from forecourt.policies.rate_limit import RateLimits
+from forecourt.policies.timeout import TimeoutField
 from forecourt.policies.wording import Words
 
 
@@ -20,6 +21,7 @@ class EndpointPolicy(Words):
     concurrency: ConcurrencyField = None
     credits: CreditsField = None
     circuit_breaker: CircuitBreakerField = None
+    timeout: TimeoutField = None
 
     file_words: ClassVar[frozenset[str]] = frozenset({"preset"})
     later: ClassVar[frozenset[str]] = frozenset(
@@ -35,7 +37,6 @@ class EndpointPolicy(Words):
             "priority",
             "retry",
             "security",
-            "timeout",
             "tracing",
         }
     )
