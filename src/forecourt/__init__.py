@@ -1,13 +1,40 @@
 """forecourt: one config says what protects each endpoint, one ordered stack enforces it."""
 
-from forecourt.auth.credentials import Authenticator, Denied, User
-from forecourt.config import JobConfig
-from forecourt.config_cache import CacheHandle
-from forecourt.errors import ConfigError, ForecourtError, StoreDown, StoreError, StoreOverloaded
-from forecourt.exchange import Exchange
-from forecourt.ledger import Ledger
+from forecourt.auth.credentials import (
+    Authenticator,
+    Denied,
+    User,
+)
+from forecourt.breakers import (
+    Breaker,
+)
+from forecourt.config import (
+    JobConfig,
+)
+from forecourt.config_cache import (
+    CacheHandle,
+)
+from forecourt.deadlines import (
+    Deadline,
+    current_deadline,
+)
+from forecourt.errors import (
+    CircuitOpen,
+    ConfigError,
+    ForecourtError,
+    StoreDown,
+    StoreError,
+    StoreOverloaded,
+)
+from forecourt.exchange import (
+    Exchange,
+)
+from forecourt.ledger import (
+    Ledger,
+)
 from forecourt.middleware import (
     CacheMiddleware,
+    CircuitBreakerMiddleware,
     ConcurrencyMiddleware,
     CreditsMiddleware,
     FloodGuardMiddleware,
@@ -15,12 +42,14 @@ from forecourt.middleware import (
     PolicyMiddleware,
     RateLimitMiddleware,
     SecurityMiddleware,
+    TimeoutMiddleware,
 )
 from forecourt.policies import (
     Accounts,
     ApiKey,
     ApiKeys,
     Cache,
+    CircuitBreaker,
     Concurrency,
     Credits,
     Debounce,
@@ -35,12 +64,19 @@ from forecourt.policies import (
     Security,
     SlidingWindow,
     Throttle,
+    Timeout,
     TokenBucket,
     TokenCache,
 )
-from forecourt.principals import Principal
-from forecourt.responses import Problem
-from forecourt.revocations import Revocations
+from forecourt.principals import (
+    Principal,
+)
+from forecourt.responses import (
+    Problem,
+)
+from forecourt.revocations import (
+    Revocations,
+)
 
 __version__ = "0.1.0"
 
@@ -49,14 +85,19 @@ __all__ = [
     "ApiKey",
     "ApiKeys",
     "Authenticator",
+    "Breaker",
     "Cache",
     "CacheHandle",
     "CacheMiddleware",
+    "CircuitBreaker",
+    "CircuitBreakerMiddleware",
+    "CircuitOpen",
     "Concurrency",
     "ConcurrencyMiddleware",
     "ConfigError",
     "Credits",
     "CreditsMiddleware",
+    "Deadline",
     "Debounce",
     "Denied",
     "Dpop",
@@ -85,7 +126,10 @@ __all__ = [
     "StoreError",
     "StoreOverloaded",
     "Throttle",
+    "Timeout",
+    "TimeoutMiddleware",
     "TokenBucket",
     "TokenCache",
     "User",
+    "current_deadline",
 ]
