@@ -1,37 +1,13 @@
 """forecourt: one config says what protects each endpoint, one ordered stack enforces it."""
 
-from forecourt.auth.credentials import (
-    Authenticator,
-    Denied,
-    User,
-)
-from forecourt.breakers import (
-    Breaker,
-)
-from forecourt.config import (
-    JobConfig,
-)
-from forecourt.config_cache import (
-    CacheHandle,
-)
-from forecourt.deadlines import (
-    Deadline,
-    current_deadline,
-)
-from forecourt.errors import (
-    CircuitOpen,
-    ConfigError,
-    ForecourtError,
-    StoreDown,
-    StoreError,
-    StoreOverloaded,
-)
-from forecourt.exchange import (
-    Exchange,
-)
-from forecourt.ledger import (
-    Ledger,
-)
+from forecourt.auth.credentials import Authenticator, Denied, User
+from forecourt.breakers import Breaker
+from forecourt.config import JobConfig
+from forecourt.config_cache import CacheHandle
+from forecourt.deadlines import Deadline, current_deadline
+from forecourt.errors import CircuitOpen, ConfigError, ForecourtError, StoreDown, StoreError, StoreOverloaded
+from forecourt.exchange import Exchange
+from forecourt.ledger import Ledger
 from forecourt.middleware import (
     CacheMiddleware,
     CircuitBreakerMiddleware,
@@ -68,15 +44,9 @@ from forecourt.policies import (
     TokenBucket,
     TokenCache,
 )
-from forecourt.principals import (
-    Principal,
-)
-from forecourt.responses import (
-    Problem,
-)
-from forecourt.revocations import (
-    Revocations,
-)
+from forecourt.principals import Principal
+from forecourt.responses import Problem
+from forecourt.revocations import Revocations
 
 __version__ = "0.1.0"
 
