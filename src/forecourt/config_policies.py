@@ -14,6 +14,7 @@ from forecourt.policies.credits import Credits
 from forecourt.policies.endpoint import EndpointPolicy
 from forecourt.policies.idempotency import Idempotency
 from forecourt.policies.rate_limit import RateLimit
+from forecourt.policies.security import Security
 from forecourt.policies.wording import spelt
 
 EndpointProtocol = Literal["http", "websocket", "any"]
@@ -54,6 +55,12 @@ class ResolvedPolicy:
     def rate_limit(self) -> tuple[RateLimit, ...]:
         """The limits, all of which must let a call pass; empty when off."""
         return limits(self.fields["rate_limit"].value)
+
+    @property
+    def security(self) -> Security | None:
+        """Who may call; None when off."""
+        value = self.fields["security"].value
+        return value if isinstance(value, Security) else None
 
     @property
     def concurrency(self) -> Concurrency | None:

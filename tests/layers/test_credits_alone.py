@@ -7,12 +7,13 @@ import pytest
 from starlette.responses import PlainTextResponse
 
 from forecourt import Accounts, Credits, Exchange, JobConfig, Ledger, Quota
-from forecourt.exchange import KEY, Chain, Runtime, exchange_of
+from forecourt.exchange import KEY, Chain, exchange_of
 from forecourt.layers.credits import HIT, CreditsLayer
 from forecourt.policies.credits import RefundOn
 from forecourt.principals import Principal
 from forecourt.responses import INTERNAL_ERROR, OVERLOADED, Problem
 from forecourt.routing import Endpoint
+from forecourt.runtime import Runtime
 from forecourt.stores.memory import MemoryStore
 from forecourt.testing import FakeClock
 from forecourt.types import ASGIApp, Message, Receive, Scope, Send

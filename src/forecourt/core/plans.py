@@ -19,7 +19,9 @@ from forecourt.core import (
 )
 from forecourt.core.credits import CHARGE, GRANT, HISTORY, HOLD, SETTLE
 from forecourt.core.idempotency import OPERATIONS as IDEMPOTENCY
+from forecourt.core.key_book import DROP, FIND, LIST, PUT
 from forecourt.core.operations import GROUPS, Operation, operation
+from forecourt.core.revocation import REVOKE, REVOKED, USE
 
 LIMITS = (
     token_bucket.TOKEN_BUCKET,
@@ -32,6 +34,8 @@ LIMITS = (
     debounce.DEBOUNCE_CLAIM,
 )
 LEASES = (lease.LEASE, lease.RENEW, lease.RELEASE)
+CHECKS = (REVOKED, REVOKE, USE)
+KEY_BOOK = (FIND, PUT, DROP, LIST)
 CREDITS = (CHARGE, HOLD, SETTLE, GRANT, HISTORY, keeping.KEEPING)
 CACHE = (
     cache.LOOK,
@@ -45,7 +49,18 @@ CACHE = (
     cache.NOTE,
 )
 
-__all__ = ["CACHE", "CREDITS", "IDEMPOTENCY", "LEASES", "LIMITS", "Plan", "decision", "settlement"]
+__all__ = [
+    "CACHE",
+    "CHECKS",
+    "CREDITS",
+    "IDEMPOTENCY",
+    "KEY_BOOK",
+    "LEASES",
+    "LIMITS",
+    "Plan",
+    "decision",
+    "settlement",
+]
 
 Plan = tuple[tuple[Operation, ...], ...]
 """The operations of one trip, by group, in the order in which they are decided."""

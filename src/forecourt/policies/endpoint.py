@@ -7,6 +7,7 @@ from forecourt.policies.concurrency import ConcurrencyField
 from forecourt.policies.credits import CreditsField
 from forecourt.policies.idempotency import IdempotencyField
 from forecourt.policies.rate_limit import RateLimits
+from forecourt.policies.security import SecurityField
 from forecourt.policies.wording import Words
 
 
@@ -17,6 +18,7 @@ class EndpointPolicy(Words):
     `"off"` switches it off.
     """
 
+    security: SecurityField = None
     rate_limit: RateLimits = None
     concurrency: ConcurrencyField = None
     idempotency: IdempotencyField = None
@@ -35,7 +37,6 @@ class EndpointPolicy(Words):
             "offload",
             "priority",
             "retry",
-            "security",
             "timeout",
             "tracing",
         }
