@@ -1,8 +1,9 @@
 """Endpoint: resolved once, before all else."""
 
 from forecourt import JobConfig
-from forecourt.exchange import Exchange, Runtime
+from forecourt.exchange import Exchange
 from forecourt.layers.endpoint import EndpointLayer
+from forecourt.runtime import Runtime
 from forecourt.stores.memory import MemoryStore
 from forecourt.testing import FakeClock
 from forecourt.types import Receive, Scope, Send
