@@ -5,11 +5,9 @@ chain of each endpoint from the rows of `stack`. Each layer is also a middleware
 """
 
 import logging
-import weakref
 from collections.abc import Awaitable, Sequence
 from typing import ClassVar
 
-from forecourt.caching.caching import Caching
 from forecourt.caching.values import CacheOfConfig
 from forecourt.config import JobConfig
 from forecourt.errors import ConfigError
@@ -20,29 +18,15 @@ from forecourt.layers.flood_guard import FloodGuardCounter
 from forecourt.lifespan import Lifespan
 from forecourt.responses import INTERNAL_ERROR, Renderer, render
 from forecourt.routing import Endpoint, RouteTable
-from forecourt.runtime import Runtime
+from forecourt.shared import shared_by
 from forecourt.stack import ERRORS, LAYERS, Site, chain_of, in_order
 from forecourt.stores.contract import Store
-from forecourt.stores.memory import MemoryStore
-from forecourt.stores.opening import store_at
-from forecourt.types import ASGIApp, Clock, Receive, Scope, Send, SystemClock
+from forecourt.types import ASGIApp, Clock, Receive, Scope, Send
 
 logger = logging.getLogger("forecourt")
 
 _OUTER = "forecourt.outer"
 """In a scope: the stacks that it already passed, outermost first."""
-
-
-class Shared:
-    """What all stacks of one config share in this process."""
-
-    def __init__(self, runtime: Runtime, caching: Caching) -> None:
-        self.runtime = runtime
-        self.caching = caching
-
-
-_shared: weakref.WeakValueDictionary[JobConfig, Shared] = weakref.WeakValueDictionary()
-"""By config; the stacks own what they share, and it goes with the last of them."""
 
 
 class PolicyMiddleware:
@@ -70,7 +54,7 @@ class PolicyMiddleware:
         self.config = config if config is not None else JobConfig()
         self.layers = in_order(self.installs if layers is None else tuple(layers))
         self._guarded = app
-        self._shared = _of(self.config, store, clock, renderer)
+        self._shared = shared_by(self.config, store, clock, renderer)
         self._runtime, self._caching = self._shared.runtime, self._shared.caching
         self._table: RouteTable | None = None
         self._flood = FloodGuardCounter(self.config.flood_guard, self._runtime) if self.config.flood_guard else None
@@ -215,34 +199,3 @@ class FloodGuardMiddleware(PolicyMiddleware):
     """The stack with the flood guard alone."""
 
     installs = ("flood_guard",)
-
-
-def _of(config: JobConfig, store: Store | None, clock: Clock | None, renderer: Renderer) -> Shared:
-    """Return what all stacks of this config share; ConfigError when this one asks for another."""
-    shared = _shared.get(config)
-    if shared is None:
-        shared = _shared[config] = _made(config, store, clock or SystemClock(), renderer)
-        return shared
-    for name, own in (("store", store), ("clock", clock), ("renderer", None if renderer is render else renderer)):
-        if own is not None and own is not getattr(shared.runtime, name):
-            raise ConfigError(
-                f"{name}: another stack of the same config has another {name}, and all of them share one:"
-                f" give every stack of this config the same {name}, or this one a config of its own"
-            )
-    return shared
-
-
-def _made(config: JobConfig, store: Store | None, clock: Clock, renderer: Renderer) -> Shared:
-    cache_url = config.cache_store or config.store
-    opened = store_at(config.store, clock, cache_url=cache_url) if store is None else store
-    runtime = Runtime(config, opened, clock, renderer)
-    caching = Caching(
-        clock,
-        config.namespace,
-        config.cache_memory,
-        store=None if isinstance(opened, MemoryStore) else opened,
-        settle=runtime.settle,
-        heartbeat=runtime.heartbeat,
-        ordered="+cluster" in cache_url,
-    )
-    return Shared(runtime, caching)

@@ -44,7 +44,7 @@ FLOORS = (
         "stores",
         "leases",
     ),
-    ("runtime", "exchange", "caching", "key_book", "ledger", "revocations"),
+    ("runtime", "exchange", "shared", "caching", "key_book", "ledger", "revocations"),
     ("layers", "jobs", "db"),
     ("stack", "middleware"),
     ("integrations", "inspection", "cli*", "testing"),
