@@ -2,11 +2,11 @@
 
 import tempfile
 
+from benchmarks import ours
 from benchmarks.apps import fastapi
 from benchmarks.bench import Bench
 from benchmarks.calls import Call
 from benchmarks.harness import Variant
-from benchmarks import ours
 from benchmarks.peers import auth, breakers, caches, idempotency, telemetry
 from benchmarks.peers.parts import Part, alone
 from benchmarks.results import Table
