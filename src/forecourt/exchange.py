@@ -27,6 +27,7 @@ from forecourt.principals import Keys, Principal
 from forecourt.responses import OVERLOADED, STORE_UNAVAILABLE, Header, Problem, Refusal, Renderer, render
 from forecourt.routing import Endpoint
 from forecourt.stores.contract import Answer, Question, Settlement, Store
+from forecourt.stores.memory import MemoryStore
 from forecourt.types import ASGIApp, Clock, Message, Receive, Scope, Send
 from forecourt.works import Works
 
@@ -42,12 +43,7 @@ _OTHER_BEGINNINGS = frozenset({"websocket.http.response.start", "websocket.accep
 """Besides `http.response.start`; an accepted WebSocket has no status and counts as 101."""
 
 _BODIES = frozenset(
-    {
-        "http.response.body",
-        "http.response.pathsend",
-        "http.response.zerocopysend",
-        "websocket.http.response.body",
-    }
+    {"http.response.body", "http.response.pathsend", "http.response.zerocopysend", "websocket.http.response.body"}
 )
 """Messages that end a response unless they say that more comes (pathsend never does)."""
 
@@ -138,6 +134,8 @@ class Runtime:
 
     async def settled(self, settlements: Sequence[Settlement]) -> None:
         """Tell the store and return when it knows; cancelled, this returns early but the telling goes on."""
+        if type(self.store) is MemoryStore:
+            return await self._settle(settlements)  # it never waits, so no task is needed
         await asyncio.shield(self._settling.start(self._settle(settlements), "a settlement"))
 
     async def _settle(self, settlements: Sequence[Settlement]) -> None:
