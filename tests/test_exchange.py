@@ -9,8 +9,9 @@ import pytest
 
 from forecourt import JobConfig
 from forecourt.errors import StoreDown
-from forecourt.exchange import Chain, Exchange, Runtime, exchange_of
+from forecourt.exchange import Chain, Exchange, exchange_of
 from forecourt.responses import Problem, Refusal
+from forecourt.runtime import Runtime
 from forecourt.stores.contract import Answer, Question, Settlement
 from forecourt.stores.memory import MemoryStore
 from forecourt.testing import FakeClock

@@ -8,11 +8,13 @@ from typing import Literal, NamedTuple
 
 from forecourt.config_idempotency import nobodys_keys
 from forecourt.errors import ConfigError
+from forecourt.policies.cache import Cache
 from forecourt.policies.concurrency import Concurrency
 from forecourt.policies.credits import Credits
 from forecourt.policies.endpoint import EndpointPolicy
 from forecourt.policies.idempotency import Idempotency
 from forecourt.policies.rate_limit import RateLimit
+from forecourt.policies.security import Security
 from forecourt.policies.wording import spelt
 
 EndpointProtocol = Literal["http", "websocket", "any"]
@@ -55,6 +57,12 @@ class ResolvedPolicy:
         return limits(self.fields["rate_limit"].value)
 
     @property
+    def security(self) -> Security | None:
+        """Who may call; None when off."""
+        value = self.fields["security"].value
+        return value if isinstance(value, Security) else None
+
+    @property
     def concurrency(self) -> Concurrency | None:
         """How many calls may be at work at once; None when off."""
         value = self.fields["concurrency"].value
@@ -71,6 +79,18 @@ class ResolvedPolicy:
         """What a call costs; None when off."""
         value = self.fields["credits"].value
         return value if isinstance(value, Credits) else None
+
+    @property
+    def cache(self) -> Cache | None:
+        """Which answers are kept; None when off."""
+        value = self.fields["cache"].value
+        return value if isinstance(value, Cache) else None
+
+    @property
+    def invalidates(self) -> frozenset[str]:
+        """The tags that a call makes invalid; empty when off."""
+        value = self.fields["invalidates"].value
+        return value if isinstance(value, frozenset) else frozenset()
 
 
 class Glob(NamedTuple):

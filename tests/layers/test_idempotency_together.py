@@ -21,7 +21,7 @@ from forecourt import (
 from forecourt.errors import StoreDown
 from forecourt.exchange import exchange_of
 from forecourt.responses import OVERLOADED
-from forecourt.stores.contract import Answer, Question
+from forecourt.stores.contract import Answer, Question, Settlement
 from forecourt.stores.failover import FailoverStore
 from forecourt.stores.memory import MemoryStore
 from forecourt.stores.redis.client import Client
@@ -234,9 +234,15 @@ class Trips(RedisStore):
 
     trips = 0
 
-    async def _run(self, trip, asked):  # type: ignore[no-untyped-def]  # as its parent
+    async def decide(self, questions: Sequence[Question]) -> list[Answer]:
+        """Count it, unless it is a start that asks what the server keeps."""
+        self.trips += questions[0].kind != "keeping"
+        return await super().decide(questions)
+
+    async def settle(self, settlements: Sequence[Settlement]) -> None:
+        """Count it."""
         self.trips += 1
-        return await super()._run(trip, asked)
+        await super().settle(settlements)
 
 
 @pytest.mark.valkey

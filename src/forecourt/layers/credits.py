@@ -18,13 +18,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple, cast
 
-from forecourt.exchange import Exchange, Runtime, exchange_of
+from forecourt.exchange import Exchange, exchange_of
 from forecourt.layers.identities import identity_of
 from forecourt.leases import Kept
 from forecourt.ledger import account_key
 from forecourt.policies import Credits
 from forecourt.responses import INTERNAL_ERROR, STORE_UNAVAILABLE, TYPES, Problem, Refusal, limit_exceeded
 from forecourt.routing import Endpoint
+from forecourt.runtime import Runtime
 from forecourt.stores.contract import Answer, Question, Settlement
 from forecourt.types import SECOND, ASGIApp, Receive, Scope, Send
 

@@ -22,7 +22,7 @@ from forecourt.core.idempotency import BUSY, DONE, OUTCOME_UNKNOWN, TAKEN_OVER
 from forecourt.core.idempotency_rules import Ending, Fingerprint, ending, kept_fields, parse_key
 from forecourt.core.operations import Value
 from forecourt.core.stored_response import StoredResponse, decode, encode
-from forecourt.exchange import Exchange, Runtime, exchange_of
+from forecourt.exchange import Exchange, exchange_of
 from forecourt.layers.credits import CLAIM, LedgerClaim
 from forecourt.layers.idempotency_answers import (
     BODY_NOT_KEPT,
@@ -44,6 +44,7 @@ from forecourt.policies.quantities import microseconds
 from forecourt.principals import digest
 from forecourt.responses import INTERNAL_ERROR, STORE_UNAVAILABLE, Refusal
 from forecourt.routing import Endpoint
+from forecourt.runtime import Runtime
 from forecourt.stores.contract import Answer, Question, Settlement
 from forecourt.types import SECOND, ASGIApp, Receive, Scope, Send
 
