@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
-from forecourt import ConfigError, Credits, EndpointPolicy, JobConfig, StoreDown
+from forecourt import ConfigError, Credits, EndpointPolicy, Idempotency, JobConfig, StoreDown
 from forecourt.ledger import check_store
 from forecourt.runtime import Runtime
 from forecourt.stores.contract import Answer, Question
@@ -41,6 +41,18 @@ class TestOnAServer:
         with pytest.raises(ConfigError, match="set its maxmemory-policy to noeviction"):
             await check_store(CHARGED, store)
         await check_store(JobConfig(default=EndpointPolicy(credits="off")), store)
+
+    async def test_one_that_evicts_is_refused_where_calls_are_carried_out_once(
+        self, served: tuple[Valkey, RedisStore], caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """An evicted record is a call carried out twice; a crash's losses are warned of for credits only."""
+        server, store = served
+        keyed = JobConfig(endpoints={"do": EndpointPolicy(idempotency=Idempotency(key="client"))})
+        await check_store(keyed, store)
+        assert caplog.text == ""
+        server.ask("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
+        with pytest.raises(ConfigError, match="carry calls out once, and this server may evict their records"):
+            await check_store(keyed, store)
 
     async def test_one_without_an_append_only_file_is_warned_of(
         self, served: tuple[Valkey, RedisStore], caplog: pytest.LogCaptureFixture

@@ -22,6 +22,7 @@ from forecourt.core.keeping import NO, UNKNOWN
 from forecourt.core.periods import DAY
 from forecourt.errors import ConfigError, StoreDown, StoreError
 from forecourt.policies.credits import MOST_CREDITS, Accounts, Credits
+from forecourt.policies.idempotency import Idempotency
 from forecourt.principals import Keys, Principal
 from forecourt.stores.contract import Answer, Question, Store
 from forecourt.types import SECOND
@@ -121,24 +122,27 @@ async def open_store(config: JobConfig, store: Store) -> None:
 
 
 async def check_store(config: JobConfig, store: Store) -> None:
-    """Raise ConfigError where calls are charged on a server that may evict accounts; warn where a crash may lose some.
+    """Raise ConfigError where calls are charged, or carried out once, on a server that may evict what it knows of them.
 
-    A store that does not say is warned of, too. Does nothing where no endpoint charges.
+    Warns where a crash may lose charges, and of a store that does not say. Does nothing where no endpoint has either.
     """
-    policies = (*config.endpoints.values(), config.default)
-    if not any(policy is not None and isinstance(policy.credits, Credits) for policy in policies):
+    policies = [policy for policy in (*config.endpoints.values(), config.default) if policy is not None]
+    charged = any(isinstance(policy.credits, Credits) for policy in policies)
+    if not charged and not any(isinstance(policy.idempotency, Idempotency) for policy in policies):
         return
+    does, what = ("charge credits", "accounts") if charged else ("carry calls out once", "their records")
     keeps_all, logs_all = await _kept_by(store, Keys(config.namespace))
     if keeps_all == NO:
         raise ConfigError(
-            "store: endpoints charge credits, and this server may evict accounts to make room:"
+            f"store: endpoints {does}, and this server may evict {what} to make room:"
             " set its maxmemory-policy to noeviction, or name another store"
         )
     if keeps_all == UNKNOWN:
         logger.warning(
-            "credits: the store did not say whether it evicts keys; it must not (maxmemory-policy noeviction)"
+            "%s: the store did not say whether it evicts keys; it must not (maxmemory-policy noeviction)",
+            "credits" if charged else "idempotency",
         )
-    elif logs_all == NO:
+    elif charged and logs_all == NO:
         logger.warning(
             "credits: the store keeps no append-only file, so a crash of its server may lose charges and grants"
         )

@@ -16,6 +16,7 @@ from forecourt.ledger import open_store
 from forecourt.principals import Keys
 from forecourt.responses import Renderer, render
 from forecourt.stores.contract import Settlement, Store
+from forecourt.stores.memory import MemoryStore
 from forecourt.timers import Timers
 from forecourt.types import Clock
 from forecourt.works import Works
@@ -76,6 +77,8 @@ class Runtime:
 
     async def settled(self, settlements: Sequence[Settlement]) -> None:
         """Tell the store and return when it knows; cancelled, this returns early but the telling goes on."""
+        if type(self.store) is MemoryStore:
+            return await self._settle(settlements)  # it never waits, so no task is needed
         await asyncio.shield(self._settling.start(self._settle(settlements), "a settlement"))
 
     async def _settle(self, settlements: Sequence[Settlement]) -> None:
