@@ -7,7 +7,7 @@ import pytest
 from starlette.requests import Request
 from starlette.responses import Response
 
-from forecourt import Cache, EndpointPolicy, FixedWindow
+from forecourt import Cache, EndpointPolicy, FixedWindow, Throttle
 from forecourt.stores.lanes import LanedStore
 from forecourt.stores.memory import MemoryStore
 from forecourt.testing import FakeClock
@@ -156,12 +156,15 @@ async def test_nobody_waits_across_processes_for_what_is_not_kept() -> None:
     await asyncio.gather(*calls)
 
 
-async def test_a_refused_call_gives_its_lead_back() -> None:
-    """It took the lead and did not come as far as the cache: the next one leads at once."""
-    both = Processes(EndpointPolicy(cache=Cache(ttl=60), rate_limit=FixedWindow(limit=9, window=60)))
+async def test_a_call_that_never_reaches_the_cache_gives_its_lead_back() -> None:
+    """It took the lead, waited for its turn above, and was cancelled there: the next one leads at once."""
+    both = Processes(EndpointPolicy(cache=Cache(ttl=60), rate_limit=Throttle(rate=1, max_delay=9)))
+    await both.one.get("/records/2")
     call = asyncio.create_task(both.one.get())
+    await settle_down()
     call.cancel()
     await asyncio.gather(call, return_exceptions=True)
+    await settle_down()
     assert said(await both.two.get()) == "forecourt; fwd=miss; stored"
 
 
