@@ -7,7 +7,7 @@ from forecourt.stores.contract import Answer, Question, Settlement, Store
 
 
 class Shared:
-    """Passes on to `store`; while `down`, everything fails; `calls` are the kinds of each trip, the log's reads aside."""
+    """Passes on to `store`; while `down`, everything fails; `calls`: the kinds of each trip but the log's reads."""
 
     def __init__(self, store: Store) -> None:
         self.store = store

@@ -16,7 +16,7 @@ from tests.services import echo, text
 
 def test_what_a_cache_says() -> None:
     """Durations become µs; names of headers are lower-case; one tag may stand alone."""
-    cache = Cache(ttl=1.5, vary="Accept", tags="a:{b}", stale_while_revalidate=2)
+    cache = Cache.model_validate({"ttl": 1.5, "vary": "Accept", "tags": "a:{b}", "stale_while_revalidate": 2})
     assert cache.terms() == Terms(1_500_000, 2 * SECOND, 0)
     assert (cache.vary, cache.tags) == (("accept",), frozenset({"a:{b}"}))
     assert Cache(profile="rfc9111").terms() == Terms(heuristics=True)
@@ -66,7 +66,7 @@ async def test_what_does_not_fit_an_endpoint() -> None:
     """A cache on a POST, tags of parameters that the path has not, and WebSockets."""
     told = await faults(create_record=EndpointPolicy(cache=Cache(ttl=1)))
     assert told == (
-        "endpoints.\"create_record\".cache: /records answers POST, and only answers to GET are kept;"
+        'endpoints."create_record".cache: /records answers POST, and only answers to GET are kept;'
         " use `invalidates` here"
     )
     told = await faults(get_record=EndpointPolicy(cache=Cache(tags={"record:{recordid}"})))
@@ -130,10 +130,8 @@ async def test_any_endpoint_that_answers_all_methods_may_be_cached() -> None:
         calls.append(scope["method"])  # type: ignore[index]  # an ASGI scope
         await PlainTextResponse("done")(scope, receive, send)  # type: ignore[arg-type]  # ASGI
 
-    config = JobConfig(
-        endpoints={"thing": EndpointPolicy(cache=Cache(ttl=9))}, routes={"thing": "/things/{number}"}
-    )
-    stack = PolicyMiddleware(app, config=config)  # type: ignore[arg-type]  # ASGI
+    config = JobConfig(endpoints={"thing": EndpointPolicy(cache=Cache(ttl=9))}, routes={"thing": "/things/{number}"})
+    stack = PolicyMiddleware(app, config=config)
     for method in ("GET", "GET", "PUT", "GET"):
         await get(stack, "/things/1", method)
     assert calls == ["GET", "PUT", "GET"]

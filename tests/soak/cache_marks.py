@@ -86,6 +86,8 @@ def request(chance: random.Random) -> tuple[str, list[tuple[bytes, bytes]]]:
             fields.append((b"cookie", own))
         case 5:
             fields.append((b"authorization", own))
+        case _:
+            pass
     if (language := chance.choice(LANGUAGES)) is not None:
         fields.append((b"accept-language", language))
     if chance.random() < 0.05:
@@ -153,14 +155,14 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=4)
     parser.add_argument("--seed", type=int, default=int.from_bytes(os.urandom(4)))
     given = parser.parse_args()
-    print(f"seed {given.seed}")
+    print(f"seed {given.seed}")  # noqa: T201  # a command
     with Valkey() as server, multiprocessing.get_context("spawn").Pool(given.processes) as pool:
         each = given.requests // given.processes
         outcomes = sum(
             pool.map(_process, [(server.url, each, given.seed + at) for at in range(given.processes)]), Counter[str]()
         )
     for outcome, number in outcomes.most_common(20):
-        print(f"{number:>9}  {outcome}")
+        print(f"{number:>9}  {outcome}")  # noqa: T201
     sys.exit(bool(leaks(outcomes)))
 
 

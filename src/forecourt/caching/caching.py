@@ -119,7 +119,7 @@ class Caching:
         return self.guard is None or self.guard.holds(now)
 
     def questions(self, spot: Spot, own: str, unwanted: int = 0) -> list[Question]:
-        """Return what to ask the store for a spot: its tags' stamps, the entry, and the log where the tier is silent."""
+        """Return what to ask the store for: the tags' stamps, the entry, and the log where the tier is silent."""
         fresh = unique()
         asked = [Question("cache_tag", self._tag_key(tag), (fresh, TAG_TTL), "miss") for tag in spot.tags]
         args = (spot.variant, spot.names_text, own, LEAD, unwanted)

@@ -16,7 +16,7 @@ from forecourt.caching.caching import Caching
 from forecourt.core.caching import status
 from forecourt.exchange import Exchange, Runtime, exchange_of
 from forecourt.layers.cache_answering import Answering, use_of
-from forecourt.layers.cache_recording import Rules
+from forecourt.layers.cache_recording import rules_of
 from forecourt.layers.cache_serving import serve_as_it_is
 from forecourt.layers.cache_visits import Hit, Visit, Visits
 from forecourt.layers.credits import HIT
@@ -44,7 +44,7 @@ class CacheLayer:
         self._caching = caching
         self._clock = runtime.clock
         self._visits = Visits(policy, endpoint, caching, uri=uri)
-        self._rules = Rules(policy, policy.terms(), caching, self._visits)
+        self._rules = rules_of(policy, caching, self._visits)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Ask; refuse and return, or answer from the cache, or have the handler answer."""

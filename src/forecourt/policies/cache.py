@@ -1,7 +1,8 @@
 """Which answers are kept and given again, to whom, for how long; and which calls make them invalid."""
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from string import Formatter
 from typing import Annotated, Literal
 
@@ -45,7 +46,7 @@ def _tags(value: object) -> frozenset[str]:
 
 
 Tags = Annotated[
-    frozenset[str], PlainValidator(_tags, json_schema_input_type=list[str]), PlainSerializer(sorted, return_type=list)
+    AbstractSet[str], PlainValidator(_tags, json_schema_input_type=list[str]), PlainSerializer(sorted, return_type=list)
 ]
 """Tags, with path parameters in braces."""
 
@@ -81,7 +82,7 @@ class Cache(Words):
     ttl: Duration | None = None
     tags: Tags = frozenset()
     partition: Partition | None = None
-    vary: Annotated[tuple[str, ...], PlainValidator(_vary, json_schema_input_type=list[str])] = ()
+    vary: Annotated[Sequence[str], PlainValidator(_vary, json_schema_input_type=list[str])] = ()
     stale_while_revalidate: Delay = 0
     stale_if_error: Delay = 0
     max_body: Annotated[Count, AfterValidator(_body)] = 2 * MIB
@@ -141,7 +142,7 @@ def _invalidates(value: object) -> frozenset[str] | Literal["off"] | None:
 
 
 InvalidatesField = Annotated[
-    frozenset[str] | Literal["off"] | None,
+    AbstractSet[str] | Literal["off"] | None,
     PlainValidator(_invalidates, json_schema_input_type=list[str] | Literal["off"] | None),
 ]
 """What the field `invalidates` takes: tags, or "off"."""

@@ -11,7 +11,9 @@ from forecourt.core.caching.entries import Entry, Head, decode_head, encode_head
 from forecourt.core.caching.freshness import Life
 from forecourt.core.caching.keys import combined, digest, selected
 
-ENTRY = Entry(200, ((b"link", b"a"), (b"link", b"b")), b"body", Life(60, 5, 9), zero=1000, took=7, stamps=("s.s", "t.u"))
+ENTRY = Entry(
+    200, ((b"link", b"a"), (b"link", b"b")), b"body", Life(60, 5, 9), zero=1000, took=7, stamps=("s.s", "t.u")
+)
 
 numbers = st.integers(0, 2**53)
 headers = st.lists(st.tuples(st.binary(max_size=9), st.binary(max_size=9)), max_size=4).map(tuple)

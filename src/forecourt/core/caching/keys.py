@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal, TypeAlias
 
 Partition = Literal["anonymous", "principal", "tenant", "scopes", "everyone"]
-Part: TypeAlias = "str | bytes | None | tuple[Part, ...]"
+Part: TypeAlias = "str | bytes | tuple[Part, ...] | None"
 Parts = tuple[Part, ...]
 Selection = tuple[bytes | None, ...]
 """The request's values of the fields that are varied on, None where it has none."""
