@@ -10,7 +10,7 @@ from benchmarks.harness import Variant
 from benchmarks.peers import auth, breakers, caches, idempotency, telemetry
 from benchmarks.peers.parts import Part, alone
 from benchmarks.results import Table
-from forecourt import Cache, EndpointPolicy, JobConfig
+from forecourt import Cache, EndpointPolicy, Idempotency, JobConfig
 
 TITLE = "Peers of layers to come"
 ABOUT = (
@@ -49,7 +49,7 @@ async def run(bench: Bench) -> list[Table]:
                 )
     for where, place in (("memory", None), ("valkey", url)):
         for what, call in (("first", idempotency.FIRST), ("replay", idempotency.REPLAY)):
-            variants = [alone(part, call) for part in _idempotency(place)]
+            variants = [*(alone(part, call) for part in _idempotency(place)), _our_idempotency(place, call, what)]
             title = f"Idempotent POST, {what}, {'in memory' if place is None else 'on Valkey'}"
             count, replay = place is not None, what == "replay"
             tables.append(
@@ -133,3 +133,15 @@ def _own_caches(url: str | None, what: str, call: Call) -> list[Variant]:
 
 def _idempotency(url: str | None) -> list[Part]:
     return [idempotency.asgi_idempotency_header(url), idempotency.alcazaba(url)]
+
+
+def _our_idempotency(url: str | None, call: Call, namespace: str) -> Variant:
+    policy = EndpointPolicy(idempotency=Idempotency(key="client", max_records=ours.NEVER_FULL))
+    config = JobConfig(default=policy, store=url or ours.MEMORY, namespace=namespace)
+    return Variant(
+        "forecourt",
+        ours.protected(config),
+        call,
+        config='Idempotency(key="client"), the whole stack',
+        side="ours",
+    )

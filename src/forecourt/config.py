@@ -32,15 +32,19 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from forecourt.config_addresses import proxies, redacted, store_address
 from forecourt.config_cache import CacheHandle
 from forecourt.config_check import EndpointLike, misfits
+from forecourt.config_credentials import Authenticators, Issuers, metadata_address, uncredited
 from forecourt.config_file import read
 from forecourt.config_limits import disagreements
 from forecourt.config_policies import EndpointProtocol, FieldSource, Policies, ResolvedPolicy
 from forecourt.errors import ConfigError
+from forecourt.policies.api_keys import ApiKeys
 from forecourt.policies.credits import Accounts
 from forecourt.policies.endpoint import EndpointPolicy
 from forecourt.policies.flood_guard import FloodGuard
+from forecourt.policies.issuer import Dpop, Introspection, TokenCache
 from forecourt.policies.limit import KEYS
 from forecourt.policies.quantities import Count
+from forecourt.policies.texts import WebAddress
 from forecourt.policies.wording import Fault, not_allowed, problems, refusal, refused, restated
 
 __all__ = ["EndpointLike", "EndpointProtocol", "FieldSource", "JobConfig", "KeyFunction", "ResolvedPolicy"]
@@ -48,7 +52,7 @@ __all__ = ["EndpointLike", "EndpointProtocol", "FieldSource", "JobConfig", "KeyF
 KeyFunction = Callable[..., str | None]
 """Says whom a limit counts: called with the exchange, returns a name, or None to count the client address."""
 
-LATER = frozenset({"api_keys", "databases", "issuers", "keys", "queues", "upstreams"})
+LATER = frozenset({"databases", "keys", "queues", "upstreams"})
 """Fields that the design names and this version does not have."""
 
 _NAMESPACE = re.compile(r"[A-Za-z0-9_-]{1,32}")
@@ -104,6 +108,10 @@ class JobConfig(BaseSettings):
     words for the `key` of a limit. `flood_guard`: a limit per client address before all else. `accounts`: what
     callers are given to pay credits with. `namespace`: how all keys in the store begin. `limit_headers`: the fields
     that tell callers their limits. `ipv6_prefix`: callers of one such network are one client.
+    `issuers`, `api_keys`, `introspection`, `authenticators`: whose credentials are believed. `dpop`: proofs of
+    possession are accepted. `revocation`: each call asks the store whether its token was revoked. `token_cache`: how
+    many verified tokens a process remembers. `realm`: what challenges call the service. `tell_scopes`: a 403 names the
+    scopes that the endpoint asks for. `resource`: the service's own address, of RFC 9728.
 
     Frozen, and equal only to itself. Raises ConfigError.
     """
@@ -127,6 +135,16 @@ class JobConfig(BaseSettings):
     namespace: Annotated[str, PlainValidator(_namespace)] = "fc"
     limit_headers: Literal["draft-11", "legacy", "both", "none"] = "draft-11"
     ipv6_prefix: Annotated[Count, AfterValidator(_prefix)] = 64
+    issuers: Issuers = ()
+    api_keys: ApiKeys | None = None
+    introspection: Introspection | None = None
+    authenticators: Authenticators = Field(default_factory=dict)
+    dpop: Dpop | None = None
+    revocation: bool = False
+    token_cache: TokenCache = Field(default_factory=TokenCache)
+    realm: Annotated[str, Field(pattern=r"^[ !#-\[\]-~]{1,64}$")] = "api"
+    tell_scopes: bool = True
+    resource: WebAddress | None = None
 
     _policies: Policies = PrivateAttr()
     _cache: CacheHandle = PrivateAttr(default_factory=CacheHandle)
@@ -165,7 +183,13 @@ class JobConfig(BaseSettings):
 
     def check(self, endpoints: Sequence[EndpointLike], layers: Sequence[str]) -> list[str]:
         """Return a line for each thing that does not fit an app's endpoints and the layers of its stack."""
-        return misfits(self._policies, endpoints, layers, flood_guard=self.flood_guard is not None)
+        found = misfits(self._policies, endpoints, layers, flood_guard=self.flood_guard is not None)
+        return found + uncredited(self, self._policies, endpoints)
+
+    @property
+    def resource_metadata(self) -> str:
+        """The address of the service's own description (RFC 9728 §3.1); empty where `resource` is not given."""
+        return metadata_address(self.resource) if self.resource else ""
 
     def model_post_init(self, context: object, /) -> None:
         """Make the policies ready to be looked up, once they agree with each other."""

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 
 from forecourt.caching.caching import Caching
 from forecourt.core.caching import status
-from forecourt.exchange import Exchange, Runtime, exchange_of
+from forecourt.exchange import Exchange, exchange_of
 from forecourt.layers.cache_answering import Answering, use_of
 from forecourt.layers.cache_recording import rules_of
 from forecourt.layers.cache_serving import serve_as_it_is
@@ -23,6 +23,7 @@ from forecourt.layers.credits import HIT
 from forecourt.policies import Cache
 from forecourt.responses import Header
 from forecourt.routing import Endpoint
+from forecourt.runtime import Runtime
 from forecourt.stores.contract import Answer, Question, Settlement
 from forecourt.types import ASGIApp, Receive, Scope, Send
 

@@ -5,7 +5,9 @@ from typing import ClassVar
 from forecourt.policies.cache import CacheField, InvalidatesField
 from forecourt.policies.concurrency import ConcurrencyField
 from forecourt.policies.credits import CreditsField
+from forecourt.policies.idempotency import IdempotencyField
 from forecourt.policies.rate_limit import RateLimits
+from forecourt.policies.security import SecurityField
 from forecourt.policies.wording import Words
 
 
@@ -16,8 +18,10 @@ class EndpointPolicy(Words):
     `"off"` switches it off.
     """
 
+    security: SecurityField = None
     rate_limit: RateLimits = None
     concurrency: ConcurrencyField = None
+    idempotency: IdempotencyField = None
     credits: CreditsField = None
     cache: CacheField = None
     invalidates: InvalidatesField = None
@@ -27,14 +31,12 @@ class EndpointPolicy(Words):
         {
             "circuit_breaker",
             "encryption",
-            "idempotency",
             "logging",
             "max_body",
             "metrics",
             "offload",
             "priority",
             "retry",
-            "security",
             "timeout",
             "tracing",
         }
