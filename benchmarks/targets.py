@@ -174,8 +174,16 @@ TARGETS = (
         _of("e2e", "uvicorn_1", "forecourt, Valkey", "FastAPI alone"),
         at_most=False,
     ),
-    Target("a cache hit / the uncached request, 1 KB", 0.25, _unmeasured),
-    Target("a cache hit of 100 KB / one of 1 KB", 2, _unmeasured),
+    Target(
+        "a cache hit / the uncached request, 1 KB",
+        0.25,
+        _of("peers", "cache_hit_memory", "forecourt, 1 KB", "FastAPI alone"),
+    ),
+    Target(
+        "a cache hit of 100 KB / one of 1 KB",
+        2,
+        _of("peers", "cache_hit_memory", "forecourt, 100 KB", "forecourt, 1 KB"),
+    ),
     Target(
         "added at 1,000 routes / at 1 route, bare ASGI",
         1.2,

@@ -18,6 +18,11 @@ Two limits that stand or fall together: the third call in a second is 429 and co
   for i in 1 2 3; do curl -si -X POST http://127.0.0.1:{port}/records -H 'content-type: application/json' \\
     -d '{{"title": "another"}}' | grep -iE '^(HTTP|ratelimit)'; done
 
+A record that is kept: the second call is a hit, and after the write it is not.
+  for i in 1 2; do curl -si http://127.0.0.1:{port}/records/2 | grep -i '^cache-status'; done
+  curl -s -X PUT http://127.0.0.1:{port}/records/2 -H 'content-type: application/json' -d '{{"title": "changed"}}'; echo
+  curl -si http://127.0.0.1:{port}/records/2 | grep -iE '^cache-status|title'
+
 A throttle that delays: the second export waits for its turn, two seconds after the first.
   time (curl -s http://127.0.0.1:{port}/records/export; curl -s http://127.0.0.1:{port}/records/export)
 
