@@ -129,6 +129,14 @@ def _unmeasured(_run: Run) -> None:
     return None
 
 
+def _known_token(run: Run) -> list[float]:
+    """Compare what the policy adds to the stack with what the peer adds to the app."""
+    table = run.table("auth", "auth")
+    names = ("forecourt, known token, HS256", "forecourt, no policy", "PyJWT HS256")
+    ours, bare, peer = (table.over_floor(table.row(name)) for name in names)
+    return [(one - other) / theirs for one, other, theirs in zip(ours, bare, peer, strict=True)]
+
+
 _ALONE = "forecourt, one limit, that layer alone"
 
 TARGETS = (
@@ -194,6 +202,7 @@ TARGETS = (
         1.2,
         _across("bases", ("fastapi_1000_first", "forecourt, one limit"), ("fastapi_1", "forecourt, one limit")),
     ),
+    Target("auth of a known token, added to the stack / what Depends and PyJWT HS256 add", 0.05, _known_token),
     Target("the rate limit layer alone in memory / the best peer", 0.5, _best("rate_limit", "memory", _ALONE)),
     Target("the rate limit layer alone on Valkey / the best peer", 0.5, _best("rate_limit", "valkey", _ALONE)),
     Target(
