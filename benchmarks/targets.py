@@ -107,6 +107,24 @@ def _trips(group: str, key: str, name: str) -> Callable[[Run], list[float] | Non
     return ratio
 
 
+def _further(group: str, key: str, one: str, many: str, further: int, base: str) -> Callable[[Run], list[float]]:
+    """Return what each further operation takes, in units of the base."""
+
+    def ratio(run: Run) -> list[float]:
+        table = run.table(group, key)
+        first, last = (table.ratios(table.row(name), table.row(base)) for name in (one, many))
+        return [(all_of_them - alone) / further for alone, all_of_them in zip(first, last, strict=True)]
+
+    return ratio
+
+
+def _bytes(group: str, key: str, name: str) -> Callable[[Run], list[float]]:
+    def ratio(run: Run) -> list[float]:
+        return run.table(group, key).row(name).rounds
+
+    return ratio
+
+
 def _unmeasured(_run: Run) -> None:
     return None
 
@@ -132,6 +150,18 @@ TARGETS = (
         0.15,
         _of("store", "tasks_64", "forecourt, the whole store", "redis-py EVALSHA"),
     ),
+    Target(
+        "CPU per decision at 1 task / one redis-py EVALSHA",
+        0.4,
+        _of("store", "tasks_1", "forecourt, the whole store", "redis-py EVALSHA"),
+    ),
+    Target("server time of one decision / INCRBY", 14, _of("store", "server", "1 token bucket", "INCRBY")),
+    Target(
+        "server time of each further operation / INCRBY",
+        8,
+        _further("store", "server", "1 token bucket", "6 token buckets", 5, "INCRBY"),
+    ),
+    Target("bytes per token bucket", 140, _bytes("store", "bytes", "a token bucket")),
     Target(
         "req/s of bare FastAPI kept, in memory (uvicorn, 1 worker)",
         0.70,

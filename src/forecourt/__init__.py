@@ -1,43 +1,64 @@
 """forecourt: one config says what protects each endpoint, one ordered stack enforces it."""
 
+from forecourt.auth.credentials import Authenticator, Denied, User
 from forecourt.breakers import Breaker
 from forecourt.config import JobConfig
+from forecourt.config_cache import CacheHandle
 from forecourt.deadlines import Deadline, current_deadline
 from forecourt.errors import CircuitOpen, ConfigError, ForecourtError, StoreDown, StoreError, StoreOverloaded
 from forecourt.exchange import Exchange
 from forecourt.ledger import Ledger
-from forecourt.policies import (
-    Accounts,
-    CircuitBreaker,
-    Concurrency,
-    Credits,
-    Debounce,
-    EndpointPolicy,
-    FixedWindow,
-    FloodGuard,
-    Quota,
-    SlidingWindow,
-    Throttle,
-    Timeout,
-    TokenBucket,
-)
-from forecourt.principals import Principal
-from forecourt.responses import Problem
-from forecourt.stack import (
+from forecourt.middleware import (
+    CacheMiddleware,
     CircuitBreakerMiddleware,
     ConcurrencyMiddleware,
     CreditsMiddleware,
     FloodGuardMiddleware,
+    IdempotencyMiddleware,
     PolicyMiddleware,
     RateLimitMiddleware,
+    SecurityMiddleware,
     TimeoutMiddleware,
 )
+from forecourt.policies import (
+    Accounts,
+    ApiKey,
+    ApiKeys,
+    Cache,
+    CircuitBreaker,
+    Concurrency,
+    Credits,
+    Debounce,
+    Dpop,
+    EndpointPolicy,
+    FixedWindow,
+    FloodGuard,
+    Idempotency,
+    Introspection,
+    Issuer,
+    Quota,
+    Security,
+    SlidingWindow,
+    Throttle,
+    Timeout,
+    TokenBucket,
+    TokenCache,
+)
+from forecourt.principals import Principal
+from forecourt.responses import Problem
+from forecourt.revocations import Revocations
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Accounts",
+    "ApiKey",
+    "ApiKeys",
+    "Authenticator",
     "Breaker",
+    "Cache",
+    "CacheHandle",
+    "CacheMiddleware",
     "CircuitBreaker",
     "CircuitBreakerMiddleware",
     "CircuitOpen",
@@ -48,12 +69,18 @@ __all__ = [
     "CreditsMiddleware",
     "Deadline",
     "Debounce",
+    "Denied",
+    "Dpop",
     "EndpointPolicy",
     "Exchange",
     "FixedWindow",
     "FloodGuard",
     "FloodGuardMiddleware",
     "ForecourtError",
+    "Idempotency",
+    "IdempotencyMiddleware",
+    "Introspection",
+    "Issuer",
     "JobConfig",
     "Ledger",
     "PolicyMiddleware",
@@ -61,6 +88,9 @@ __all__ = [
     "Problem",
     "Quota",
     "RateLimitMiddleware",
+    "Revocations",
+    "Security",
+    "SecurityMiddleware",
     "SlidingWindow",
     "StoreDown",
     "StoreError",
@@ -69,5 +99,7 @@ __all__ = [
     "Timeout",
     "TimeoutMiddleware",
     "TokenBucket",
+    "TokenCache",
+    "User",
     "current_deadline",
 ]

@@ -31,8 +31,9 @@ Rule = Callable[[Sources], Iterator[str]]
 
 FLOORS = (
     ("types", "errors"),
-    ("policies", "core", "breaker*", "deadlines"),
+    ("policies", "core", "works", "breaker*", "deadlines"),
     (
+        "auth",
         "config*",
         "routing",
         "responses",
@@ -44,9 +45,9 @@ FLOORS = (
         "leases",
         "timers",
     ),
-    ("exchange", "ledger"),
+    ("runtime", "exchange", "caching", "key_book", "ledger", "revocations"),
     ("layers", "jobs", "db"),
-    ("stack",),
+    ("stack", "middleware"),
     ("integrations", "inspection", "cli*", "testing"),
     ("__init__",),
 )
@@ -57,6 +58,9 @@ REQUIRED = frozenset({"pydantic", "pydantic_core", "pydantic_settings", "starlet
 
 OPTIONAL = {
     "fastapi": "forecourt.integrations",
+    "hiredis": "forecourt.stores.redis",
+    "httpx": "forecourt.auth.fetching",
+    "joserfc": "forecourt.auth.jose",
     "pybreaker": "forecourt.breaker_mirror",
     "redis": "forecourt.stores.redis",
     "yaml": "forecourt.config_yaml",

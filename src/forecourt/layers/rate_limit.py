@@ -14,12 +14,13 @@ it (1013). With the store down each limit's `on_store_error` answers: "local" co
 from collections.abc import Iterable, Sequence
 
 from forecourt.errors import StoreError
-from forecourt.exchange import Exchange, Runtime, exchange_of
+from forecourt.exchange import Exchange, exchange_of
 from forecourt.layers.limits import Limit, compiled
 from forecourt.limit_fields import WRITERS, Standing
 from forecourt.policies.rate_limit import RateLimit
 from forecourt.responses import CLOSE_LATER, STORE_UNAVAILABLE, TYPES, Problem, Refusal, limit_exceeded
 from forecourt.routing import Endpoint
+from forecourt.runtime import Runtime
 from forecourt.stores.contract import Answer, Question, Settlement
 from forecourt.types import SECOND, ASGIApp, Message, Receive, Scope, Send
 

@@ -15,9 +15,10 @@ import asyncio
 import logging
 
 from forecourt.deadlines import Deadline, current
-from forecourt.exchange import Exchange, Runtime, exchange_of
+from forecourt.exchange import Exchange, exchange_of
 from forecourt.layers.messages import BEGINNINGS
 from forecourt.responses import TYPES, Problem
+from forecourt.runtime import Runtime
 from forecourt.types import SECOND, ASGIApp, Message, Receive, Scope, Send
 
 logger = logging.getLogger("forecourt")
