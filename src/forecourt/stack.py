@@ -17,14 +17,15 @@ from forecourt.exchange import Asks, Chain, Waits
 from forecourt.layers.auth import AuthLayer
 from forecourt.layers.authenticating import authentication_of
 from forecourt.layers.cache import CacheLayer
+from forecourt.layers.circuit_breaker import CircuitBreakerLayer
 from forecourt.layers.concurrency import ConcurrencyLayer
 from forecourt.layers.credits import CreditsLayer
-from forecourt.layers.circuit_breaker import CircuitBreakerLayer
 from forecourt.layers.flood_guard import FloodGuardCounter, FloodGuardLayer
 from forecourt.layers.handler import HandlerLayer
 from forecourt.layers.idempotency import IdempotencyLayer
 from forecourt.layers.invalidates import SAFE, InvalidatesLayer
 from forecourt.layers.rate_limit import RateLimitLayer
+from forecourt.layers.retry import RetryLayer
 from forecourt.layers.timeout import TimeoutLayer
 from forecourt.routing import Endpoint, RouteTable
 from forecourt.runtime import Runtime
@@ -133,8 +134,18 @@ def _circuit_breaker(app: ASGIApp, site: Site) -> ASGIApp | None:
 def _timeout(app: ASGIApp, site: Site) -> ASGIApp | None:
     if site.endpoint is None or site.policy is None or (policy := site.policy.timeout) is None:
         return None
-    limit = min(policy.limit(), policy.attempt() or policy.limit())
+    limit = policy.limit() if site.policy.retry else min(policy.limit(), policy.attempt() or policy.limit())
     return TimeoutLayer(app, limit=limit, runtime=site.runtime, until_start=policy.until == "start")
+
+
+def _retry(app: ASGIApp, site: Site) -> ASGIApp | None:
+    if site.endpoint is None or site.policy is None or (policy := site.policy.retry) is None:
+        return None
+    timeout = site.policy.timeout
+    if timeout is not None and (limit := timeout.attempt()) is not None:
+        until_start = timeout.until == "start"
+        app = TimeoutLayer(app, limit=limit, runtime=site.runtime, until_start=until_start, attempt=True)
+    return RetryLayer(app, policy=policy, runtime=site.runtime)
 
 
 def _where(field: str, layer: Callable[..., ASGIApp]) -> Callable[[ASGIApp, Site], ASGIApp | None]:
@@ -180,6 +191,7 @@ ROWS: tuple[Row, ...] = (
     Row("cache", "a hit skips all below, and costs what a call costs", _cache),
     Row("circuit_breaker", "sees one outcome for a whole series of attempts; a hit needs none", _circuit_breaker),
     Row("timeout", "around all attempts; the breaker sees its 504 as a failure", _timeout),
+    Row("retry", "attempts, each with a limit of its own, all within the deadline", _retry),
 )
 """The rows that are compiled per endpoint, outermost first; the handler's check is always innermost."""
 
