@@ -35,9 +35,9 @@ class Runtime:
         self.keys = Keys(config.namespace)
         self.clients = Clients(config.trusted_proxies, ipv6_prefix=config.ipv6_prefix)
         self.heartbeat = Heartbeat(store.settle, clock)
-        self.works = Works()
         self.timers = Timers(clock)
         config.breakers.bind(clock)
+        self.works = Works()
         self.mismatches = 0
         """How often another endpoint ran than the one resolved; anything but 0 is a fault."""
         self.closing: list[Callable[[], Awaitable[None]]] = []
