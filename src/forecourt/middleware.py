@@ -195,6 +195,18 @@ class CacheMiddleware(PolicyMiddleware):
     installs = ("invalidates", "cache")
 
 
+class CircuitBreakerMiddleware(PolicyMiddleware):
+    """The stack with the circuit breakers alone."""
+
+    installs = ("circuit_breaker",)
+
+
+class TimeoutMiddleware(PolicyMiddleware):
+    """The stack with the timeouts alone."""
+
+    installs = ("timeout",)
+
+
 class FloodGuardMiddleware(PolicyMiddleware):
     """The stack with the flood guard alone."""
 
