@@ -9,8 +9,9 @@ import pytest
 
 from forecourt import JobConfig
 from forecourt.errors import StoreDown
-from forecourt.exchange import KEY, Chain, Exchange, Runtime, exchange_of
+from forecourt.exchange import Chain, Exchange, exchange_of
 from forecourt.responses import Problem, Refusal
+from forecourt.runtime import Runtime
 from forecourt.stores.contract import Answer, Question, Settlement
 from forecourt.stores.memory import MemoryStore
 from forecourt.testing import FakeClock
@@ -107,7 +108,6 @@ class Passage:
         """Pass one request through."""
         scope = http("/")
         exchange = Exchange(self.runtime, scope)
-        scope[KEY] = exchange
 
         async def receive() -> Message:
             return {"type": "http.disconnect"}
@@ -116,10 +116,8 @@ class Passage:
             self.order.append(f"{message['type']} {self.store.told}")
             self.sent.append(message)
 
-        async def enter(_: Scope, receive: Receive, send: Send) -> None:
-            await exchange.enter(self.chain, scope, receive, send)
-
-        await exchange.run(enter, receive, send)
+        exchange.enter(self.chain)
+        await exchange.run(self.chain.app, receive, send)
         return exchange
 
     async def drained(self) -> list[str]:
@@ -197,7 +195,7 @@ async def test_cancellation_settles_in_a_task_of_its_own() -> None:
     passage = Passage("a", durable=True)
     passage.store.gate.clear()
     running = asyncio.ensure_future(passage.run())
-    while not passage.runtime._settling:
+    while not passage.runtime._settling._tasks:
         await asyncio.sleep(0)
     running.cancel()
     with contextlib.suppress(asyncio.CancelledError):

@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator, Sequence
 import pytest
 
 from forecourt import ConfigError, Credits, EndpointPolicy, JobConfig, StoreDown
-from forecourt.exchange import Runtime
 from forecourt.ledger import check_store
+from forecourt.runtime import Runtime
 from forecourt.stores.contract import Answer, Question
 from forecourt.stores.failover import FailoverStore
 from forecourt.stores.memory import MemoryStore

@@ -2,6 +2,7 @@
 
 import tempfile
 
+from benchmarks import ours
 from benchmarks.apps import fastapi
 from benchmarks.bench import Bench
 from benchmarks.calls import Call
@@ -9,11 +10,12 @@ from benchmarks.harness import Variant
 from benchmarks.peers import auth, breakers, caches, idempotency, telemetry
 from benchmarks.peers.parts import Part, alone
 from benchmarks.results import Table
+from forecourt import EndpointPolicy, Idempotency, JobConfig
 
 TITLE = "Peers of layers to come"
 ABOUT = (
     "Authentication, caches, idempotency, breakers, tracing, metrics and logs of other packages, each alone "
-    "on one FastAPI route that answers 1 KB. forecourt has none of these layers yet; its rows join these "
+    "on one FastAPI route that answers 1 KB. forecourt has of these idempotency so far; its rows join these "
     "tables as they land."
 )
 MISSING = [
@@ -48,7 +50,7 @@ async def run(bench: Bench) -> list[Table]:
                 )
     for where, place in (("memory", None), ("valkey", url)):
         for what, call in (("first", idempotency.FIRST), ("replay", idempotency.REPLAY)):
-            variants = [alone(part, call) for part in _idempotency(place)]
+            variants = [*(alone(part, call) for part in _idempotency(place)), _our_idempotency(place, call, what)]
             title = f"Idempotent POST, {what}, {'in memory' if place is None else 'on Valkey'}"
             count, replay = place is not None, what == "replay"
             tables.append(
@@ -108,3 +110,15 @@ def _caches(url: str | None, directory: str) -> list[Part]:
 
 def _idempotency(url: str | None) -> list[Part]:
     return [idempotency.asgi_idempotency_header(url), idempotency.alcazaba(url)]
+
+
+def _our_idempotency(url: str | None, call: Call, namespace: str) -> Variant:
+    policy = EndpointPolicy(idempotency=Idempotency(key="client", max_records=ours.NEVER_FULL))
+    config = JobConfig(default=policy, store=url or ours.MEMORY, namespace=namespace)
+    return Variant(
+        "forecourt",
+        ours.protected(config),
+        call,
+        config='Idempotency(key="client"), the whole stack',
+        side="ours",
+    )

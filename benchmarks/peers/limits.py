@@ -13,7 +13,7 @@ import limits.aio.storage
 import limits.aio.strategies
 import redis.asyncio
 import slowapi.util
-from fastapi import Depends, FastAPI, HTTPException, Request
+from fastapi import Depends, FastAPI, HTTPException, Request, Response
 from fastapi_alcazaba import Cache
 from fastapi_alcazaba.backends.inmemory import InMemoryBackend
 from fastapi_alcazaba.backends.redis import RedisBackend
@@ -49,10 +49,13 @@ class Peer(NamedTuple):
     places: tuple[str, ...] = ("memory", "valkey")
 
 
-def _slowapi(allowance: Allowance, url: str | None, *, default: bool) -> slowapi.Limiter:
+def _slowapi(allowance: Allowance, url: str | None, *, default: bool = False, headers: bool = False) -> slowapi.Limiter:
     limits_of_all: list[Any] = [str(allowance)] if default else []
     return slowapi.Limiter(
-        key_func=slowapi.util.get_remote_address, default_limits=limits_of_all, storage_uri=url or "memory://"
+        key_func=slowapi.util.get_remote_address,
+        default_limits=limits_of_all,
+        storage_uri=url or "memory://",
+        headers_enabled=headers,
     )
 
 
@@ -63,8 +66,14 @@ def _slowapi_app(limiter: slowapi.Limiter, app: FastAPI) -> FastAPI:
 
 
 async def slowapi_decorator(allowance: Allowance, url: str | None) -> ASGIApp:
-    limiter = _slowapi(allowance, url, default=False)
+    limiter = _slowapi(allowance, url)
     return _slowapi_app(limiter, fastapi(decorate=limiter.limit(str(allowance))))
+
+
+async def slowapi_asgi_headers(allowance: Allowance, url: str | None) -> ASGIApp:
+    app = _slowapi_app(_slowapi(allowance, url, default=True, headers=True), fastapi())
+    app.add_middleware(SlowAPIASGIMiddleware)
+    return app
 
 
 async def slowapi_asgi(allowance: Allowance, url: str | None) -> ASGIApp:
@@ -79,7 +88,7 @@ async def slowapi_base_http(allowance: Allowance, url: str | None) -> ASGIApp:
     return app
 
 
-def _limits(strategy: str) -> Callable[[Allowance, str | None], Awaitable[ASGIApp]]:
+def _limits(strategy: str, *, headers: bool = False) -> Callable[[Allowance, str | None], Awaitable[ASGIApp]]:
     async def make(allowance: Allowance, url: str | None) -> ASGIApp:
         if url is None:
             storage: Any = limits.aio.storage.MemoryStorage()
@@ -92,7 +101,14 @@ def _limits(strategy: str) -> Callable[[Allowance, str | None], Awaitable[ASGIAp
             if not await limiter.hit(item, "get_record", request.client.host if request.client else ""):
                 raise HTTPException(429)
 
-        return fastapi(dependencies=[Depends(limited)])
+        async def told(request: Request, response: Response) -> None:
+            await limited(request)
+            stats = await limiter.get_window_stats(item, "get_record", request.client.host if request.client else "")
+            response.headers["X-RateLimit-Limit"] = str(item.amount)
+            response.headers["X-RateLimit-Remaining"] = str(stats.remaining)
+            response.headers["X-RateLimit-Reset"] = str(int(stats.reset_time))
+
+        return fastapi(dependencies=[Depends(told if headers else limited)])
 
     return make
 
@@ -163,11 +179,21 @@ PEERS = (
         slowapi_decorator,
     ),
     Peer("slowapi, ASGI", "SlowAPIASGIMiddleware with default_limits; synchronous client", slowapi_asgi),
+    Peer(
+        "slowapi, ASGI with headers",
+        "the same with headers_enabled=True, which adds X-RateLimit fields",
+        slowapi_asgi_headers,
+    ),
     Peer("slowapi, BaseHTTP", "SlowAPIMiddleware with default_limits; synchronous client", slowapi_base_http),
     Peer(
         "limits, fixed window",
         "limits.aio FixedWindowRateLimiter in a Depends, no headers; redis-py",
         _limits("FixedWindowRateLimiter"),
+    ),
+    Peer(
+        "limits, fixed window with headers",
+        "the same, and X-RateLimit fields from its get_window_stats",
+        _limits("FixedWindowRateLimiter", headers=True),
     ),
     Peer(
         "limits, moving window",

@@ -1,48 +1,75 @@
 """forecourt: one config says what protects each endpoint, one ordered stack enforces it."""
 
+from forecourt.auth.credentials import Authenticator, Denied, User
 from forecourt.config import JobConfig
+from forecourt.config_cache import CacheHandle
 from forecourt.errors import ConfigError, ForecourtError, StoreDown, StoreError, StoreOverloaded
 from forecourt.exchange import Exchange
 from forecourt.ledger import Ledger
-from forecourt.policies import (
-    Accounts,
-    Concurrency,
-    Credits,
-    Debounce,
-    EndpointPolicy,
-    FixedWindow,
-    FloodGuard,
-    Quota,
-    SlidingWindow,
-    Throttle,
-    TokenBucket,
-)
-from forecourt.principals import Principal
-from forecourt.responses import Problem
-from forecourt.stack import (
+from forecourt.middleware import (
+    CacheMiddleware,
     ConcurrencyMiddleware,
     CreditsMiddleware,
     FloodGuardMiddleware,
+    IdempotencyMiddleware,
     PolicyMiddleware,
     RateLimitMiddleware,
+    SecurityMiddleware,
 )
+from forecourt.policies import (
+    Accounts,
+    ApiKey,
+    ApiKeys,
+    Cache,
+    Concurrency,
+    Credits,
+    Debounce,
+    Dpop,
+    EndpointPolicy,
+    FixedWindow,
+    FloodGuard,
+    Idempotency,
+    Introspection,
+    Issuer,
+    Quota,
+    Security,
+    SlidingWindow,
+    Throttle,
+    TokenBucket,
+    TokenCache,
+)
+from forecourt.principals import Principal
+from forecourt.responses import Problem
+from forecourt.revocations import Revocations
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Accounts",
+    "ApiKey",
+    "ApiKeys",
+    "Authenticator",
+    "Cache",
+    "CacheHandle",
+    "CacheMiddleware",
     "Concurrency",
     "ConcurrencyMiddleware",
     "ConfigError",
     "Credits",
     "CreditsMiddleware",
     "Debounce",
+    "Denied",
+    "Dpop",
     "EndpointPolicy",
     "Exchange",
     "FixedWindow",
     "FloodGuard",
     "FloodGuardMiddleware",
     "ForecourtError",
+    "Idempotency",
+    "IdempotencyMiddleware",
+    "Introspection",
+    "Issuer",
     "JobConfig",
     "Ledger",
     "PolicyMiddleware",
@@ -50,10 +77,15 @@ __all__ = [
     "Problem",
     "Quota",
     "RateLimitMiddleware",
+    "Revocations",
+    "Security",
+    "SecurityMiddleware",
     "SlidingWindow",
     "StoreDown",
     "StoreError",
     "StoreOverloaded",
     "Throttle",
     "TokenBucket",
+    "TokenCache",
+    "User",
 ]

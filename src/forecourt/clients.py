@@ -35,12 +35,12 @@ class Clients:
         """Return the client's address or IPv6 network as text, or `NO_ADDRESS`."""
         client = scope.get("client")
         peer = client[0] if client else NO_ADDRESS
-        if any(name == b"x-forwarded-for" for name, _ in scope["headers"]):
+        if b"x-forwarded-for" in dict(scope["headers"]):
             if self._trusts(peer):
                 peer = self._first_untrusted(_forwarded(scope), peer)
             elif not self._warned:
                 self._warn(peer)
-        return self._counted_as(peer)
+        return self._known.get(peer) or self._counted_as(peer)
 
     def _first_untrusted(self, forwarded: list[str], peer: str) -> str:
         for hop in reversed(forwarded):
@@ -59,11 +59,9 @@ class Clients:
         return address is not None and any(address in network for network in self._networks)
 
     def _counted_as(self, peer: str) -> str:
-        known = self._known.get(peer)
-        if known is None:
-            if len(self._known) >= _MAX_KNOWN:
-                self._known.clear()
-            known = self._known[peer] = self._network(peer)
+        if len(self._known) >= _MAX_KNOWN:
+            self._known.clear()
+        known = self._known[peer] = self._network(peer)
         return known
 
     def _network(self, peer: str) -> str:

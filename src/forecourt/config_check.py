@@ -3,6 +3,8 @@
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
+from forecourt.config_cache import cache_misfits
+from forecourt.config_idempotency import impossible
 from forecourt.config_policies import (
     DOCS_ROUTES,
     WEBSOCKET_COUNTS,
@@ -63,6 +65,8 @@ def misfits(
         assert policy is not None
         resolved.append(policy)
         found += _for_websockets_only(policy, endpoint)
+        found += impossible(policy.fields, endpoint.name, _route(endpoint), endpoint.methods)
+        found += cache_misfits(policy, endpoint.path, endpoint.methods, endpoint.protocol)
     found += _without_layer(resolved, layers, flood_guard=flood_guard)
     return list(dict.fromkeys(found))
 

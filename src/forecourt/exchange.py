@@ -16,19 +16,16 @@ import logging
 import os
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
-from forecourt.clients import Clients
-from forecourt.config import JobConfig
 from forecourt.errors import StoreError, StoreOverloaded
-from forecourt.leases import Heartbeat
-from forecourt.ledger import open_store
 from forecourt.policies.credits import MOST_CREDITS
-from forecourt.principals import Keys, Principal
-from forecourt.responses import OVERLOADED, STORE_UNAVAILABLE, Header, Problem, Refusal, Renderer, render
+from forecourt.principals import Principal
+from forecourt.responses import OVERLOADED, STORE_UNAVAILABLE, Header, Problem, Refusal
 from forecourt.routing import Endpoint
-from forecourt.stores.contract import Answer, Question, Settlement, Store
-from forecourt.types import ASGIApp, Clock, Message, Receive, Scope, Send
+from forecourt.runtime import Runtime
+from forecourt.stores.contract import Answer, Question, Settlement
+from forecourt.types import ASGIApp, Message, Receive, Scope, Send
 
 logger = logging.getLogger("forecourt")
 
@@ -37,6 +34,9 @@ STATE = "forecourt"
 
 KEY = "forecourt.exchange"
 """Its place in a scope, where layers look it up."""
+
+_OTHER_BEGINNINGS = frozenset({"websocket.http.response.start", "websocket.accept"})
+"""Besides `http.response.start`; an accepted WebSocket has no status and counts as 101."""
 
 _BODIES = frozenset(
     {
@@ -89,78 +89,13 @@ class Waits(Protocol):
         ...
 
 
-class Runtime:
-    """What all exchanges of one config share in this process: its store, clock, keys and client addresses."""
-
-    def __init__(self, config: JobConfig, store: Store, clock: Clock, renderer: Renderer = render) -> None:
-        self.config = config
-        self.store = store
-        self.clock = clock
-        self.renderer = renderer
-        self.keys = Keys(config.namespace)
-        self.clients = Clients(config.trusted_proxies, ipv6_prefix=config.ipv6_prefix)
-        self.heartbeat = Heartbeat(store.settle, clock)
-        self.mismatches = 0
-        """How often another endpoint ran than the one resolved; anything but 0 is a fault."""
-        self._settling: set[asyncio.Task[None]] = set()
-        self._opening: asyncio.Task[None] | None = None
-        self._users = 0
-
-    async def open(self) -> None:
-        """Return once the store is open on the running loop; whoever comes meanwhile waits for the same opening."""
-        loop = asyncio.get_running_loop()
-        if self._opening is None or self._opening.get_loop() is not loop:
-            self._opening = loop.create_task(open_store(self.config, self.store))
-        await asyncio.shield(self._opening)
-
-    async def start(self) -> None:
-        """Open the store for a lifespan; the last of those that share it closes it."""
-        await self.open()
-        self._users += 1
-
-    async def stop(self) -> None:
-        """Settle what is under way and close the store, after the last lifespan."""
-        self._users = max(0, self._users - 1)
-        if self._users == 0:
-            self._opening = None
-            self.heartbeat.stop()
-            await self._drain()
-            await self.store.close()
-
-    def settle(self, settlements: Sequence[Settlement]) -> None:
-        """Tell the store in a task that no caller's cancellation reaches; a failure is logged, not raised."""
-        _ = self._start_settling(settlements)
-
-    async def settled(self, settlements: Sequence[Settlement]) -> None:
-        """Tell the store and return when it knows; cancelled, this returns early but the telling goes on."""
-        await asyncio.shield(self._start_settling(settlements))
-
-    def _start_settling(self, settlements: Sequence[Settlement]) -> asyncio.Task[None]:
-        task = asyncio.get_running_loop().create_task(self._settle(settlements))
-        self._settling.add(task)
-        task.add_done_callback(self._settling.discard)
-        return task
-
-    async def _drain(self) -> None:
-        loop = asyncio.get_running_loop()
-        while mine := {task for task in self._settling if task.get_loop() is loop}:
-            await asyncio.wait(mine)
-
-    async def _settle(self, settlements: Sequence[Settlement]) -> None:
-        try:
-            await self.store.settle(settlements)
-        except StoreError as error:
-            kinds = sorted({settlement.kind for settlement in settlements})
-            logger.warning("settlements lost (%s): %s; what was granted ends with its lease", ", ".join(kinds), error)
-        except Exception:
-            logger.exception("settlements lost; what was granted ends with its lease")
-
-
 class Chain(NamedTuple):
     """The layers of one endpoint, compiled: the app they form, and those of them that ask the store, in order."""
 
     app: ASGIApp
     askers: tuple[Asks, ...] = ()
+    waits: bool = False
+    """Whether some of them may wait where their answer refuses (`Waits`)."""
 
 
 class Exchange:
@@ -168,7 +103,7 @@ class Exchange:
 
     __slots__ = (
         "_answers",
-        "_askers",
+        "_chain",
         "_client",
         "_granted",
         "_id",
@@ -189,6 +124,7 @@ class Exchange:
         "runtime",
         "scope",
         "status",
+        "work",
     )
 
     def __init__(self, runtime: Runtime, scope: Scope) -> None:
@@ -200,7 +136,7 @@ class Exchange:
         self.params: Mapping[str, object] = {}
         self.principal: Principal | None = None
         self.headers: list[Header] = []
-        self.notes: dict[object, object] = {}
+        self.notes: dict[object, Any] = {}
         self.status: int | None = None
         self.refused: Problem | None = None
         self.broken = False
@@ -211,7 +147,8 @@ class Exchange:
         """The caller's credits after this call's reservation; None where it costs none."""
         self.price: int | None = None
         """What the handler charged so far; None: the endpoint's fixed amount holds."""
-        self._askers: tuple[Asks, ...] = ()
+        self.work: asyncio.Task[None] | None = None
+        """What goes on for this exchange after its caller was cancelled; it is over when that is."""
         self._answers: dict[Asks, Sequence[Answer]] | None = None
         self._refusal: ASGIApp | None = None
         self._replays: dict[Asks, ASGIApp] = {}
@@ -243,24 +180,39 @@ class Exchange:
         self.price = (self.price or 0) + amount
 
     async def run(self, app: ASGIApp, receive: Receive, send: Send) -> None:
-        """Pass through `app`; whatever was granted is settled by the end, however it ends."""
+        """Pass through `app`; whatever was granted is settled by the end, however it ends.
+
+        Meanwhile the scope and its state name this exchange; one around it, of another config or call, comes back.
+        """
+        scope = self.scope
+        outer = scope.get(KEY)
+        state = scope.get("state")
+        if state is None:
+            state = scope["state"] = {}
+        scope[KEY] = state[STATE] = self
         self._outer_send = send
         try:
-            await app(self.scope, receive, self._send)
+            await app(scope, receive, self._send)
         except Exception:
             self.broken = True
             raise
         finally:
             self.entered.clear()
-            if self._granted and (settlements := self._settlements()):
-                self.runtime.settle(settlements)
+            if self.work is not None:  # it looks its exchange up in the scope
+                self.work.add_done_callback(self._end)
+            else:
+                if outer is None:
+                    scope.pop(KEY, None)
+                    state.pop(STATE, None)
+                else:
+                    scope[KEY] = state[STATE] = outer
+                self._end()
 
-    async def enter(self, chain: Chain, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass through an endpoint's chain, whose layers ask together."""
-        self._askers = chain.askers
+    def enter(self, chain: Chain) -> None:
+        """Enter an endpoint's chain, whose layers ask together."""
+        self._chain = chain
         self._answers = None
         self._replays = {}
-        await chain.app(scope, receive, send)
 
     async def ask(self, layer: Asks) -> ASGIApp | None:
         """Return the response to give instead of going on, or None; the first to ask asks for all.
@@ -270,7 +222,7 @@ class Exchange:
         if self._answers is None:
             self._answers = {}
             self._refusal = await self._ask_all(self._answers)
-        return self._refusal or self._replays.get(layer)
+        return self._refusal or (self._replays.get(layer) if self._replays else None)
 
     def refuse(self, problem: Problem, retry_after: int | None = None) -> Refusal:
         """Note the refusal and build its response in the app's own wording; `retry_after` in whole seconds."""
@@ -282,75 +234,66 @@ class Exchange:
         return (self._answers or {}).get(layer, ())
 
     async def _ask_all(self, told: dict[Asks, Sequence[Answer]]) -> ASGIApp | None:
-        asked: list[tuple[Asks, Sequence[Question]]] = []
-        for layer in self._askers:
+        """Ask for all layers of the chain and give each its answers; keep replays, return the first refusal."""
+        asked: list[tuple[Asks, int]] = []
+        questions: list[Question] = []
+        for layer in self._chain.askers:
             stated = layer.questions(self)
             if callable(stated):
                 return stated
             if stated:
-                asked.append((layer, stated))
-        if not asked:
+                asked.append((layer, len(stated)))
+                questions += stated
+        if not questions:
             return None
         try:
-            answers = await self._decide(asked)
+            answers = await self.runtime.store.decide(questions)
+            if self._chain.waits:
+                answers = await self._waited(asked, questions, answers)
         except StoreError as error:
             return self.undecided(error)
-        return self._tell(asked, answers, told)
+        refusal: ASGIApp | None = None
+        at = 0
+        for layer, number in asked:
+            mine = told[layer] = answers[at : at + number]
+            at += number
+            if layer.settles and [answer for answer in mine if answer.granted]:
+                self._granted.append((layer, mine))
+            ran = not self._replays and [answer for answer in mine if answer.values or answer.degraded]
+            response = layer.answered(self, mine) if ran else None
+            if response is not None and any(answer.verdict == "refuse" for answer in mine):
+                refusal = refusal or response
+            elif response is not None:
+                self._replays[layer] = response
+        return refusal
 
-    async def _decide(self, asked: Sequence[tuple[Asks, Sequence[Question]]]) -> list[Answer]:
-        """Ask all questions at once; again, where one refuses alone and its layer waited until it need not."""
-        questions = [question for _, stated in asked for question in stated]
-        answers = await self.runtime.store.decide(questions)
+    async def _waited(
+        self, asked: Sequence[tuple[Asks, int]], questions: Sequence[Question], answers: list[Answer]
+    ) -> list[Answer]:
+        """Ask all again, where one question is refused alone and its layer waited until it need not be."""
         refusing = [place for place, answer in enumerate(answers) if answer.verdict == "refuse"]
         if len(refusing) != 1 or answers[refusing[0]].degraded:
             return answers
-        layer = [layer for layer, stated in asked for _ in stated][refusing[0]]
+        layer = [layer for layer, number in asked for _ in range(number)][refusing[0]]
         if not isinstance(layer, Waits):
             return answers
         return await layer.wait(self, refusing[0], partial(self.runtime.store.decide, questions)) or answers
-
-    def _tell(
-        self,
-        asked: Sequence[tuple[Asks, Sequence[Question]]],
-        answers: Sequence[Answer],
-        told: dict[Asks, Sequence[Answer]],
-    ) -> ASGIApp | None:
-        """Give each layer its answers; keep replays for their layers, return the first refusal."""
-        refusal: ASGIApp | None = None
-        at = 0
-        for layer, stated in asked:
-            mine = told[layer] = answers[at : at + len(stated)]
-            at += len(stated)
-            if layer.settles and any(answer.granted for answer in mine):
-                self._granted.append((layer, mine))
-            known = any(answer.values or answer.degraded for answer in mine)
-            response = layer.answered(self, mine) if known else None
-            if response is None:
-                continue
-            if any(answer.verdict == "refuse" for answer in mine):
-                refusal = refusal or response
-            else:
-                self._replays[layer] = response
-        return refusal
 
     def undecided(self, error: StoreError) -> Refusal:
         """Refuse because the store did not decide: 503, as overload or as a service that does not answer."""
         problem = OVERLOADED if isinstance(error, StoreOverloaded) else STORE_UNAVAILABLE
         return self.refuse(problem, retry_after=1)
 
-    async def _send(self, message: Message) -> None:
+    def _send(self, message: Message) -> Awaitable[None]:
         kind = message["type"]
-        if kind in ("http.response.start", "websocket.http.response.start"):
-            self.status = message["status"]
+        if kind == "http.response.start" or kind in _OTHER_BEGINNINGS:
+            self.status = message.get("status", 101)
             self._trailers = bool(message.get("trailers"))
-            message = self._with_fields(message)
-        elif kind == "websocket.accept":
-            self.status = 101
-            message = self._with_fields(message)
+            if self.headers:
+                message = self._with_fields(message)
         elif self._granted and self._is_last(message):
-            await self._send_last(message)
-            return
-        await self._outer_send(message)
+            return self._send_last(message)
+        return self._outer_send(message)
 
     async def _send_last(self, message: Message) -> None:
         settlements = self._settlements()
@@ -372,11 +315,13 @@ class Exchange:
         return bool(kind == "websocket.close")
 
     def _with_fields(self, message: Message) -> Message:
-        if not self.headers:
-            return message
         theirs = list(message.get("headers") or ())
         names = dict(theirs)
         return {**message, "headers": theirs + [field for field in self.headers if field[0] not in names]}
+
+    def _end(self, _work: object = None) -> None:
+        if self._granted and (settlements := self._settlements()):
+            self.runtime.settle(settlements)
 
     def _settlements(self) -> list[Settlement]:
         granted, self._granted = self._granted, []

@@ -25,13 +25,17 @@ class Quota:
     window: int
     unit: str = ""
     """A registered quota unit other than requests, such as `concurrent-requests`."""
-    item: str = field(init=False)
+    item: bytes = field(init=False)
     """Its item in RateLimit-Policy."""
+    quoted: bytes = field(init=False)
+    """Its name as an item of RateLimit begins with it."""
 
     def __post_init__(self) -> None:
         window = f";w={self.window}" if self.window else ""
         unit = f';qu="{self.unit}"' if self.unit else ""
-        object.__setattr__(self, "item", f'"{self.name}";q={self.limit}{unit}{window}')
+        quoted = f'"{self.name}"'
+        object.__setattr__(self, "quoted", quoted.encode("latin-1"))
+        object.__setattr__(self, "item", f"{quoted};q={self.limit}{unit}{window}".encode("latin-1"))
 
 
 class Standing(NamedTuple):
@@ -49,14 +53,16 @@ def draft_11(standings: Sequence[Standing]) -> list[Header]:
     """Write RateLimit-Policy and RateLimit, every limit in each."""
     if not standings:
         return []
-    policies = ", ".join([quota.item for quota, _, _ in standings])
-    limits = ", ".join(
+    policies = b", ".join([quota.item for quota, _, _ in standings])
+    limits = b", ".join(
         [
-            f'"{quota.name}";r={remaining};t={-(-reset // SECOND)}' if reset else f'"{quota.name}";r={remaining}'
+            b"%b;r=%d;t=%d" % (quota.quoted, remaining, -(-reset // SECOND))
+            if reset
+            else b"%b;r=%d" % (quota.quoted, remaining)
             for quota, remaining, reset in standings
         ]
     )
-    return [(b"ratelimit-policy", policies.encode("latin-1")), (b"ratelimit", limits.encode("latin-1"))]
+    return [(b"ratelimit-policy", policies), (b"ratelimit", limits)]
 
 
 def legacy(standings: Sequence[Standing]) -> list[Header]:

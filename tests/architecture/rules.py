@@ -31,11 +31,22 @@ Rule = Callable[[Sources], Iterator[str]]
 
 FLOORS = (
     ("types", "errors"),
-    ("policies", "core"),
-    ("config*", "routing", "responses", "clients", "principals", "lifespan", "limit_fields", "stores", "leases"),
-    ("exchange", "ledger"),
+    ("policies", "core", "works"),
+    (
+        "auth",
+        "config*",
+        "routing",
+        "responses",
+        "clients",
+        "principals",
+        "lifespan",
+        "limit_fields",
+        "stores",
+        "leases",
+    ),
+    ("runtime", "exchange", "caching", "key_book", "ledger", "revocations"),
     ("layers", "jobs", "db"),
-    ("stack",),
+    ("stack", "middleware"),
     ("integrations", "inspection", "cli*", "testing"),
     ("__init__",),
 )
@@ -47,6 +58,8 @@ REQUIRED = frozenset({"pydantic", "pydantic_core", "pydantic_settings", "starlet
 OPTIONAL = {
     "fastapi": "forecourt.integrations",
     "hiredis": "forecourt.stores.redis",
+    "httpx": "forecourt.auth.fetching",
+    "joserfc": "forecourt.auth.jose",
     "redis": "forecourt.stores.redis",
     "yaml": "forecourt.config_yaml",
 }

@@ -27,6 +27,12 @@ def test_the_example_in_memory() -> None:
         assert [answer.status_code for answer in made] == [201, 201, 429]
         assert made[-1].headers["ratelimit"].startswith('"hourly";r=98;')
 
+        time.sleep(1.1)
+        once = {"Idempotency-Key": "5ff8fdc5"}
+        first, again = (client.post("/records", json={"title": "once"}, headers=once) for _ in range(2))
+        assert (first.status_code, again.status_code, again.json()) == (201, 201, first.json())
+        assert (first.headers.get("idempotent-replayed"), again.headers["idempotent-replayed"]) == (None, "true")
+
         begun = time.monotonic()
         assert [client.get("/records/export").status_code for _ in range(2)] == [200, 200]
         assert time.monotonic() - begun > 1.5

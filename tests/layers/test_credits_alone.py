@@ -7,12 +7,13 @@ import pytest
 from starlette.responses import PlainTextResponse
 
 from forecourt import Accounts, Credits, Exchange, JobConfig, Ledger, Quota
-from forecourt.exchange import KEY, Chain, Runtime, exchange_of
+from forecourt.exchange import KEY, Chain, exchange_of
 from forecourt.layers.credits import HIT, CreditsLayer
 from forecourt.policies.credits import RefundOn
 from forecourt.principals import Principal
 from forecourt.responses import INTERNAL_ERROR, OVERLOADED, Problem
 from forecourt.routing import Endpoint
+from forecourt.runtime import Runtime
 from forecourt.stores.memory import MemoryStore
 from forecourt.testing import FakeClock
 from forecourt.types import ASGIApp, Message, Receive, Scope, Send
@@ -61,7 +62,8 @@ class Chained:
 
         chain = Chain(above(self.layer), (self.layer,))
         try:
-            await exchange.run(partial(exchange.enter, chain), receive, send)
+            exchange.enter(chain)
+            await exchange.run(chain.app, receive, send)
         finally:
             await settle_down()
         return answer.status if answer.starts else None

@@ -154,7 +154,7 @@ class Odd:
 
     clustered = False
 
-    async def send(self, packed: bytes, slot: int, script: Script, undo: object) -> Reply:
+    async def send(self, packed: bytes, slot: int, script: Script, undo: object, *, lane: str) -> Reply:
         """Answer with text."""
         return b"what?"
 

@@ -1,7 +1,7 @@
 """The memory store and the Lua scripts never differ: same verdicts, same values, for the same history.
 
 Histories change parameters, set the clock back, give back, ask in shadow, ask for nothing, and ask groups of which one
-limit refuses. A default run makes a few thousand trips of each strategy; FORECOURT_EXAMPLES=40 makes over 100,000.
+limit refuses. A default run makes over a thousand trips of each strategy; FORECOURT_EXAMPLES=80 makes over 100,000.
 """
 
 import os
@@ -46,7 +46,7 @@ HISTORIES = {kind: several(PARAMETERS[kind]) for kind in LEADING}
 HISTORIES["debounce_trailing"] = several(PARAMETERS["debounce"].map(trailing))
 
 drawn = st.binary(min_size=8 * TRIPS, max_size=8 * TRIPS)
-a_run = settings(max_examples=examples(30), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+a_run = settings(max_examples=examples(15), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @pytest.mark.parametrize("kind", HISTORIES)

@@ -35,15 +35,16 @@ def take(states: tuple[State | None, ...], now: int, args: tuple[Arg, ...]) -> O
     """
     capacity, period, parts, cost, shadow = cast("tuple[int, int, int, int, int]", args)
     full = capacity * period
-    debt, stale = _debt(states[0], now, full, parts)
+    debt, stale = _debt(states[0], now, full, parts) if states[0] else (0, False)
     after = debt + cost * period
     anew = _kept(debt, now, full, parts) if stale else None
     if after <= full:
-        ticket = now + after // parts if cost else 0
-        write = _kept(after, now, full, parts) if cost else anew
-        return Outcome("go", (_left(after, full, period), 0, _next(after, period, parts), ticket), (write,), (anew,))
+        ahead, rest = divmod(after, parts)
+        write = Write((now + ahead, rest, -(-full // parts)), now + ahead + (rest > 0)) if cost else anew
+        values = ((full - after) // period, 0, _next(after, period, parts), now + ahead if cost else 0)
+        return Outcome("go", values, (write,), (anew,))
     wait = -1 if cost > capacity else -(-(after - full) // parts)
-    values = (_left(debt, full, period), wait, _next(debt, period, parts), 0)
+    values = ((full - debt) // period, wait, _next(debt, period, parts), 0)
     return Outcome("go" if shadow else "refuse", values, (anew,), (anew,))
 
 
@@ -74,10 +75,6 @@ def _debt(state: State | None, now: int, full: int, parts: int) -> tuple[int, bo
 def _kept(debt: int, now: int, full: int, parts: int) -> Write:
     state = (now + debt // parts, debt % parts, -(-full // parts)) if debt else None
     return Write(state, now - (-debt // parts))
-
-
-def _left(debt: int, full: int, period: int) -> int:
-    return (full - debt) // period
 
 
 def _next(debt: int, period: int, parts: int) -> int:

@@ -18,7 +18,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import cast
 
 from forecourt.core.operations import Arg
-from forecourt.exchange import Exchange, Runtime, exchange_of
+from forecourt.exchange import Exchange, exchange_of
 from forecourt.layers.identities import identity_of
 from forecourt.layers.lease_queue import LeaseQueue
 from forecourt.leases import Kept
@@ -28,6 +28,7 @@ from forecourt.policies.concurrency import LeaseArgs
 from forecourt.policies.quantities import microseconds
 from forecourt.responses import IANA_TYPES, STORE_UNAVAILABLE, Header, Problem, Refusal, limit_exceeded
 from forecourt.routing import Endpoint
+from forecourt.runtime import Runtime
 from forecourt.stores.contract import Answer, Question, Settlement
 from forecourt.types import SECOND, ASGIApp, Receive, Scope, Send
 

@@ -8,7 +8,7 @@ the stack must not lead around it. It has no policy field and asks no store.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from forecourt.exchange import exchange_of
 from forecourt.responses import INTERNAL_ERROR
@@ -26,19 +26,21 @@ class HandlerLayer:
     def __init__(self, app: ASGIApp, *, endpoint: Endpoint | None, ran: Callable[[Scope], bool]) -> None:
         self.app = app
         self._endpoint = endpoint
+        self._handler = endpoint.handler if endpoint else None
         self._ran = ran
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Call on; at the response's beginning the router has named what runs."""
         mismatched = False
 
-        async def checked_send(message: Message) -> None:
+        def checked_send(message: Message) -> Awaitable[None]:
             nonlocal mismatched
-            if message["type"] in _BEGINNINGS and not self._is_right(message, scope):
-                mismatched = True
-                await self._answer_mismatch(scope, receive, send)
-            if not mismatched:
-                await send(message)
+            if message["type"] in _BEGINNINGS:
+                ran = scope.get("endpoint")
+                if (ran is None or ran is not self._handler) and not self._is_right(message, scope):
+                    mismatched = True
+                    return self._answer_mismatch(scope, receive, send)
+            return _withheld() if mismatched else send(message)
 
         await self.app(scope, receive, checked_send)
 
@@ -56,3 +58,7 @@ class HandlerLayer:
             self._endpoint.name if self._endpoint else "no endpoint",
         )
         await exchange.refuse(INTERNAL_ERROR)(scope, receive, send)
+
+
+async def _withheld() -> None:
+    """Send nothing."""

@@ -41,7 +41,7 @@ def _client(exchange: Exchange) -> Identity:
 
 def _principal(exchange: Exchange) -> Identity:
     principal = exchange.principal
-    return ("principal", principal.issuer, principal.subject) if principal else _client(exchange)
+    return ("principal", principal.issuer, principal.subject) if principal else ("client", exchange.client)
 
 
 def _tenant(exchange: Exchange) -> Identity:

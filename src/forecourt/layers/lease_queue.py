@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from forecourt.errors import StoreError
-from forecourt.exchange import Runtime
+from forecourt.runtime import Runtime
 from forecourt.stores.contract import Question, Settlement
 from forecourt.types import SECOND
 

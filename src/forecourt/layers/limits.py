@@ -6,14 +6,17 @@ unused: the error is at most k for each process.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import NamedTuple, cast
+from typing import cast
 
-from forecourt.exchange import Exchange, Runtime
+from forecourt.exchange import Exchange
 from forecourt.layers.identities import Identity, identity_of
 from forecourt.limit_fields import Quota, Standing
 from forecourt.policies.rate_limit import RateLimit, local_operation
+from forecourt.principals import Principal
 from forecourt.routing import Endpoint
+from forecourt.runtime import Runtime
 from forecourt.stores.contract import Answer, Question, Settlement
 from forecourt.types import SECOND
 
@@ -40,16 +43,19 @@ _STATES = {
 }
 """Operation → what its keys say of the state they hold: strategy and version of its form, in few bytes."""
 
-_KNOWN_KEYS = 10_000
+_MOST_KNOWN = 10_000
 
 
-class Tier(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Tier:
     """One limit for the callers of a tier: its operation's arguments, those for this process alone, its promise."""
 
     args: tuple[int, ...]
     local_args: tuple[int, ...]
     cost: int
     quota: Quota
+    known: dict[Identity, Question] = field(default_factory=dict)
+    """What is asked for callers seen before: a question is the same each time, and their number is bounded."""
 
 
 class Limit:
@@ -63,22 +69,19 @@ class Limit:
         self._bucket = bucket
         self._on_error = policy.on_store_error
         self._keys = runtime.keys
-        self._known: dict[Identity, str] = {}
         self._identity = identity_of(policy.key, endpoint, runtime.config.key_functions, policy.name)
-        self._batch = policy.batch
+        self._by_arrival = self.kind == "debounce_trailing"
+        self.batch = policy.batch
         self._in_hand = 0
         self._default = self._tier(policy, None)
         self._tiers = {tier: self._tier(policy, tier) for tier in policy.tiers}
 
     def question(self, exchange: Exchange) -> Question:
         """Ask for this exchange's cost, under its caller's key and tier."""
-        tier = self._standing_tier(exchange)
-        own = (exchange.id,) if self.kind == "debounce_trailing" else ()
+        tier = self._default if exchange.principal is None else self._tier_of(exchange.principal)
         identity = self._identity(exchange)
-        key = self._known.get(identity)
-        if key is None:
-            key = self._remember(identity)
-        return Question(self.kind, key, tier.args + own, self._on_error, tier.local_args + own)
+        question = tier.known.get(identity) or self._remember(tier, identity)
+        return _arriving(question, exchange.id) if self._by_arrival else question
 
     def in_hand(self) -> bool:
         """Take a call that this process took from the store beforehand (`batch`); False when it has none."""
@@ -89,7 +92,7 @@ class Limit:
 
     def granted(self) -> None:
         """Keep what a granted batch holds beyond the call that asked."""
-        self._in_hand += self._batch - 1
+        self._in_hand += self.batch - 1
 
     def put_back(self) -> None:
         """Keep a call that was in hand and then not made."""
@@ -97,12 +100,12 @@ class Limit:
 
     def quota(self, exchange: Exchange) -> Quota:
         """Return what this limit promises its caller."""
-        return self._standing_tier(exchange).quota
+        return self._tier_of(exchange.principal).quota
 
     def standing(self, exchange: Exchange, answer: Answer) -> Standing:
         """Return where its caller stands; what another limit's refusal left untaken is still there."""
-        tier = self._standing_tier(exchange)
-        remaining, retry, reset, *_ = cast("tuple[int, ...]", answer.values)
+        tier = self._default if exchange.principal is None else self._tier_of(exchange.principal)
+        remaining, retry, reset = cast("tuple[int, ...]", answer.values)[:3]
         if not answer.granted and not retry:
             remaining = min(tier.quota.limit, remaining + tier.cost)
         return Standing(tier.quota, remaining, reset)
@@ -117,14 +120,14 @@ class Limit:
         args = (question.local_args if answer.degraded else None) or question.args
         return Settlement(f"{self.kind}_back", question.key, (*args[:-1], *tickets), local=answer.degraded)
 
-    def _remember(self, identity: Identity) -> str:
-        if len(self._known) >= _KNOWN_KEYS:
-            self._known.clear()
-        key = self._known[identity] = self._keys.key(_STATES[self.kind], self._bucket, *identity)
-        return key
+    def _remember(self, tier: Tier, identity: Identity) -> Question:
+        if len(tier.known) >= _MOST_KNOWN:
+            tier.known.clear()
+        key = self._keys.key(_STATES[self.kind], self._bucket, *identity)
+        question = tier.known[identity] = Question(self.kind, key, tier.args, self._on_error, tier.local_args)
+        return question
 
-    def _standing_tier(self, exchange: Exchange) -> Tier:
-        principal = exchange.principal
+    def _tier_of(self, principal: Principal | None) -> Tier:
         if principal is None or principal.tier is None:
             return self._default
         return self._tiers.get(principal.tier, self._default)
@@ -150,3 +153,9 @@ def compiled(policies: Sequence[RateLimit], endpoint: Endpoint, runtime: Runtime
         bucket = f"@{policy.name}" if policy.name else f"{endpoint.name}{number}"
         limits.append(Limit(policy, shown, bucket, endpoint, runtime))
     return limits
+
+
+def _arriving(question: Question, own: str) -> Question:
+    """Return the question of this one arrival, which later ones are told apart from by its exchange's id."""
+    local_args = (*question.local_args, own) if question.local_args is not None else None
+    return question._replace(args=(*question.args, own), local_args=local_args)

@@ -12,15 +12,15 @@ it (1013). With the store down each limit's `on_store_error` answers: "local" co
 """
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple, cast
 
 from forecourt.errors import StoreError
-from forecourt.exchange import Exchange, Runtime, exchange_of
+from forecourt.exchange import Exchange, exchange_of
 from forecourt.layers.limits import Limit, compiled
 from forecourt.limit_fields import WRITERS, Standing
 from forecourt.policies.rate_limit import RateLimit
 from forecourt.responses import CLOSE_LATER, STORE_UNAVAILABLE, TYPES, Problem, Refusal, limit_exceeded
 from forecourt.routing import Endpoint
+from forecourt.runtime import Runtime
 from forecourt.stores.contract import Answer, Question, Settlement
 from forecourt.types import SECOND, ASGIApp, Message, Receive, Scope, Send
 
@@ -32,11 +32,7 @@ SUPERSEDED = Problem(
 )
 
 
-class Asked(NamedTuple):
-    """A limit and the question it asked."""
-
-    limit: Limit
-    question: Question
+_Told = tuple[Limit, Question, Answer]
 
 
 class RateLimitLayer:
@@ -47,6 +43,7 @@ class RateLimitLayer:
         limits = compiled(policy, endpoint, runtime)
         self._limits = tuple(limit for limit in limits if limit.count != "message")
         self._message_limits = tuple(limit for limit in limits if limit.count == "message")
+        self._batches = any(limit.batch > 1 for limit in self._limits)
         self._waits = any(limit.kind in ("throttle", "debounce_trailing") for limit in self._limits)
         self.settles = any(limit.count == "failure" for limit in self._limits)
         self._write_fields = WRITERS[runtime.config.limit_headers]
@@ -64,45 +61,48 @@ class RateLimitLayer:
 
     def questions(self, exchange: Exchange) -> Sequence[Question]:
         """One question for each limit that has no call of a batch in hand."""
-        asked = [Asked(limit, limit.question(exchange)) for limit in self._limits if not limit.in_hand()]
-        exchange.notes[self] = asked
-        return [each.question for each in asked]
+        limits: Sequence[Limit] = self._limits
+        if self._batches:
+            limits = [limit for limit in limits if not limit.in_hand()]
+        questions = [limit.question(exchange) for limit in limits]
+        exchange.notes[self] = limits, questions  # those that asked, and what
+        return questions
 
     def answered(self, exchange: Exchange, answers: Sequence[Answer]) -> Refusal | None:
         """Leave the RateLimit fields; refuse with the longest wait among the violated limits."""
-        asked = self._asked(exchange)
+        limits, _ = exchange.notes[self]
         standings: list[Standing] = []
         goes = True
-        for (limit, _), answer in zip(asked, answers, strict=True):
+        for limit, answer in zip(limits, answers, strict=True):
             goes = goes and answer.verdict == "go"
             if limit.shown and answer.values and not answer.degraded:
                 standings.append(limit.standing(exchange, answer))
         exchange.headers += self._write_fields(standings)
-        for (limit, _), answer in zip(asked, answers, strict=True):
-            if answer.granted:
-                limit.granted()
-        if goes:
-            return None
-        for limit in {*self._limits} - {limit for limit, _ in asked}:
-            limit.put_back()
-        return _refusal(exchange, asked, answers)
+        if self._batches:
+            self._count_batches(limits, answers, goes=goes)
+        return None if goes else _refusal(exchange, limits, answers)
 
     def settlements(self, exchange: Exchange, answers: Sequence[Answer]) -> Iterable[Settlement]:
         """Give back what limits of failures took, where the answer is none."""
         if exchange.status is None or exchange.status >= 400 or exchange.broken:
             return
-        for (limit, question), answer in zip(self._asked(exchange), answers, strict=True):
+        for limit, question, answer in zip(*exchange.notes[self], answers, strict=True):
             if limit.count == "failure" and answer.granted:
                 yield limit.give_back(question, answer)
 
-    def _asked(self, exchange: Exchange) -> Sequence[Asked]:
-        return cast("Sequence[Asked]", exchange.notes[self])
+    def _count_batches(self, asked: Sequence[Limit], answers: Sequence[Answer], *, goes: bool) -> None:
+        """Keep what granted batches hold; where the call is refused, what was in hand was not used."""
+        for limit, answer in zip(asked, answers, strict=True):
+            if answer.granted:
+                limit.granted()
+        for limit in () if goes else {*self._limits} - {*asked}:
+            limit.put_back()
 
     async def _wait(self, exchange: Exchange) -> Refusal | None:
         """Wait for the throttled slot and the quiet of a trailing debounce; both were reserved in the one trip."""
-        told = list(zip(self._asked(exchange), exchange.answers(self), strict=True))
+        told = list(zip(*exchange.notes[self], exchange.answers(self), strict=True))
         await self._sleep_until_its_turn(exchange, told)
-        for (limit, question), answer in told:
+        for limit, question, answer in told:
             if limit.kind == "debounce_trailing" and answer.values:
                 try:
                     refusal = await self._wait_for_quiet(exchange, question, answer)
@@ -112,9 +112,9 @@ class RateLimitLayer:
                     return refusal
         return None
 
-    async def _sleep_until_its_turn(self, exchange: Exchange, told: Sequence[tuple[Asked, Answer]]) -> None:
+    async def _sleep_until_its_turn(self, exchange: Exchange, told: Sequence[_Told]) -> None:
         """Sleep as long as the last of its throttled slots is away; give all of them back when that is cut short."""
-        delayed = [(limit, question, answer) for (limit, question), answer in told if limit.delay(answer)]
+        delayed = [each for each in told if each[0].delay(each[2])]
         if not delayed:
             return
         try:
@@ -150,15 +150,16 @@ class RateLimitLayer:
         return limited_receive
 
     async def _may_pass(self, exchange: Exchange) -> bool:
-        asked = [Asked(limit, limit.question(exchange)) for limit in self._message_limits if not limit.in_hand()]
-        if not asked:
+        limits = [limit for limit in self._message_limits if not limit.in_hand()]
+        questions = [limit.question(exchange) for limit in limits]
+        if not questions:
             return True
         try:
-            answers = await exchange.runtime.store.decide([each.question for each in asked])
+            answers = await exchange.runtime.store.decide(questions)
         except StoreError:
             return False
-        told = list(zip(asked, answers, strict=True))
-        for (limit, _), answer in told:
+        told = list(zip(limits, questions, answers, strict=True))
+        for limit, _, answer in told:
             if answer.granted:
                 limit.granted()
         if any(answer.verdict == "refuse" for answer in answers):
@@ -167,8 +168,8 @@ class RateLimitLayer:
         return True
 
 
-def _refusal(exchange: Exchange, asked: Sequence[Asked], answers: Sequence[Answer]) -> Refusal:
-    violated = [(each.limit, answer) for each, answer in zip(asked, answers, strict=True) if answer.verdict == "refuse"]
+def _refusal(exchange: Exchange, limits: Sequence[Limit], answers: Sequence[Answer]) -> Refusal:
+    violated = [(limit, answer) for limit, answer in zip(limits, answers, strict=True) if answer.verdict == "refuse"]
     if any(not answer.values for _, answer in violated):
         return exchange.refuse(STORE_UNAVAILABLE, retry_after=1)
     waits = [int(answer.values[1]) for _, answer in violated]

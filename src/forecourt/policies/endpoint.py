@@ -2,9 +2,12 @@
 
 from typing import ClassVar
 
+from forecourt.policies.cache import CacheField, InvalidatesField
 from forecourt.policies.concurrency import ConcurrencyField
 from forecourt.policies.credits import CreditsField
+from forecourt.policies.idempotency import IdempotencyField
 from forecourt.policies.rate_limit import RateLimits
+from forecourt.policies.security import SecurityField
 from forecourt.policies.wording import Words
 
 
@@ -15,25 +18,25 @@ class EndpointPolicy(Words):
     `"off"` switches it off.
     """
 
+    security: SecurityField = None
     rate_limit: RateLimits = None
     concurrency: ConcurrencyField = None
+    idempotency: IdempotencyField = None
     credits: CreditsField = None
+    cache: CacheField = None
+    invalidates: InvalidatesField = None
 
     file_words: ClassVar[frozenset[str]] = frozenset({"preset"})
     later: ClassVar[frozenset[str]] = frozenset(
         {
-            "cache",
             "circuit_breaker",
             "encryption",
-            "idempotency",
-            "invalidates",
             "logging",
             "max_body",
             "metrics",
             "offload",
             "priority",
             "retry",
-            "security",
             "timeout",
             "tracing",
         }

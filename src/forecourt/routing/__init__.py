@@ -18,7 +18,7 @@ and each is checked by its own regular expression or, where a class overrides `m
 A mount is one candidate that leads to the compiled router inside, with the scope a mount would pass on.
 """
 
-from forecourt.routing.endpoints import Endpoint, Resolution
+from forecourt.routing.endpoints import UNROUTED, Endpoint, Resolution
 from forecourt.routing.table import RouteTable
 
-__all__ = ["Endpoint", "Resolution", "RouteTable"]
+__all__ = ["UNROUTED", "Endpoint", "Resolution", "RouteTable"]

@@ -25,17 +25,22 @@ class RouteTable:
         "_known",
         "_named",
         "_outer",
-        "_resolve",
         "_versions",
         "_watched",
         "endpoints",
+        "resolve",
     )
 
     endpoints: tuple[Endpoint, ...]
+    resolve: Callable[[Scope], Resolution]
+    """Which endpoint the app's router will run for a request; the scope is left as it is.
+
+    Raises what a convertor of the app's own raises on the path, as the router then does.
+    """
 
     def __init__(self, resolve: Callable[[Scope], Resolution], read: Unfolding, outer: tuple[object, ...] = ()) -> None:
         self.endpoints = tuple(read.endpoints)
-        self._resolve = resolve
+        self.resolve = resolve
         self._named = read.named
         self._below = {endpoint: _prefix(endpoint) for endpoint in read.opaque}
         self._known = {id(each) for named in read.named.values() for each in named}
@@ -65,13 +70,6 @@ class RouteTable:
             read, router = _unfolded(owner, renamed(patterns, read.endpoints, read.written))
         outer = () if scope is None else (scope.get("app"), scope.get("endpoint"))
         return cls(router.resolve if owner is router_of(owner) else router.entered, read, outer)
-
-    def resolve(self, scope: Scope) -> Resolution:
-        """Return which endpoint the app's router will run for a request; the scope is left as it is.
-
-        Raises what a convertor of the app's own raises on the path, as the router then does.
-        """
-        return self._resolve(scope)
 
     def current(self) -> bool:
         """Whether the app's routes are still those compiled; takes constant time for each router.

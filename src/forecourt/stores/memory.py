@@ -24,6 +24,12 @@ from forecourt.types import Clock, SystemClock
 _MOST_KEYS = 8
 """More than any operation has."""
 
+_ALONE = ("",)
+"""The suffixes of an operation whose one key is the question's own."""
+
+_NOTHING = Write(None, 0)
+"""An entry whose time has passed."""
+
 _LOOKS_PER_NEW_KEY = 8
 _LOOKS_WHEN_FULL = 64
 
@@ -34,7 +40,7 @@ class MemoryStore:
     def __init__(self, clock: Clock | None = None, *, max_keys: int = 1_000_000) -> None:
         self._clock = clock or SystemClock()
         self._max_keys = max_keys
-        self._entries: dict[str, tuple[State | None, int]] = {}
+        self._entries: dict[str, Write] = {}
         self._ring: deque[str] = deque()
         self._looks = 1
 
@@ -53,13 +59,14 @@ class MemoryStore:
     async def decide(self, questions: Sequence[Question]) -> list[Answer]:
         """Answer each question; StoreOverloaded when new keys come and there is no room for them."""
         now = self._clock.now()
-        plan = decision(tuple([question.kind for question in questions]))
         self._sweep(now, self._looks)
         self._looks = 1
-        if len(self._entries) + _MOST_KEYS * len(questions) > self._max_keys:
+        room = self._max_keys - len(self._entries)
+        if len(questions) == 1 and room >= _MOST_KEYS:
+            return [self._decide_alone(questions[0], now)]
+        plan = decision(tuple([question.kind for question in questions]))
+        if room < _MOST_KEYS * len(questions):
             self._find_room(plan, questions, now)
-        if len(questions) == 1:
-            return [self._decide_alone(plan[0][0], questions[0], now)]
         answers: list[Answer] = []
         asked = iter(questions)
         for group in plan:
@@ -76,12 +83,19 @@ class MemoryStore:
             outcome = step.compute(self._states(step, told.key, now), now, told.args)
             self._write(step, told.key, outcome.writes)
 
-    def _decide_alone(self, step: Operation, question: Question, now: int) -> Answer:
+    def _decide_alone(self, question: Question, now: int) -> Answer:
         """Decide a call of one question, the commonest, without what a group needs."""
-        outcome = step.compute(self._states(step, question.key, now), now, question.args)
-        goes = outcome.verdict == "go"
-        self._write(step, question.key, outcome.writes if goes else outcome.marks)
-        return Answer(outcome.verdict, outcome.values, goes)
+        kind, key, args, _, _ = question
+        ((step,),) = decision((kind,))
+        if step.suffixes != _ALONE:
+            return self._decide_group([(step, question)], now)[0]
+        entry = self._entries.get(key)
+        state = entry[0] if entry is not None and entry[1] > now else None
+        verdict, values, writes, marks = step.compute((state,), now, args)
+        for write in writes if verdict == "go" else marks:
+            if write is not None:
+                self._keep(key, write)
+        return Answer(verdict, values, verdict == "go")
 
     def _decide_group(self, members: list[tuple[Operation, Question]], now: int) -> list[Answer]:
         outcomes: list[Outcome] = []
@@ -95,8 +109,6 @@ class MemoryStore:
         return [Answer(outcome.verdict, outcome.values, goes) for outcome in outcomes]
 
     def _states(self, step: Operation, key: str, now: int) -> tuple[State | None, ...]:
-        if len(step.suffixes) == 1:
-            return (self._state(key, now),)
         return tuple([self._state(key + suffix, now) for suffix in step.suffixes])
 
     def _state(self, key: str, now: int) -> State | None:
@@ -110,22 +122,20 @@ class MemoryStore:
 
     def _keep(self, key: str, write: Write) -> None:
         """Replace an entry; one without state stays in the ring, and goes when its turn comes."""
-        state, expires = write
         if key not in self._entries:
-            if state is None:
+            if write.state is None:
                 return
             self._ring.append(key)
             self._looks += _LOOKS_PER_NEW_KEY
-        self._entries[key] = (state, expires) if state is not None else (None, 0)
+        self._entries[key] = write if write.state is not None else _NOTHING
 
     def _sweep(self, now: int, looks: int) -> None:
         ring, entries = self._ring, self._entries
         for _ in range(min(looks, len(ring))):
-            key = ring.popleft()
-            if entries[key][1] > now:
-                ring.append(key)
+            if entries[ring[0]][1] > now:
+                ring.rotate(-1)
             else:
-                del entries[key]
+                del entries[ring.popleft()]
 
     def _find_room(self, plan: Plan, questions: Sequence[Question], now: int) -> None:
         """See whether the keys of this call have room, at need by looking for expired ones."""

@@ -10,11 +10,12 @@ such a call may be refused early until the refill, and nothing is ever over-admi
 What is granted by id (a lease, a hold) goes with an undo: should the caller not see the answer, it is taken back.
 """
 
+import asyncio
 from collections.abc import Sequence
 
 from forecourt.core.operations import Arg, operation
 from forecourt.stores.contract import Answer, Question, Settlement
-from forecourt.stores.redis.client import Client, Reply, Script
+from forecourt.stores.redis.client import Client, Lane, Reply, Script
 from forecourt.stores.redis.trips import Trip, deciding, telling
 from forecourt.types import Clock
 
@@ -22,12 +23,13 @@ from forecourt.types import Clock
 class RedisStore:
     """Decides on the server that `client` is connected to.
 
-    `clock` replaces the server's time and expiry, for tests only.
+    `lane` is the one that all its questions go by. `clock` replaces the server's time and expiry, for tests only.
     """
 
-    def __init__(self, client: Client, *, clock: Clock | None = None) -> None:
+    def __init__(self, client: Client, *, clock: Clock | None = None, lane: Lane = "decisions") -> None:
         self._client = client
         self._clustered = client.clustered
+        self._lane: Lane = lane
         self._clock = clock
         self._decisions: dict[tuple[str, ...], Trip] = {}
         self._settlements: dict[tuple[str, ...], Trip] = {}
@@ -45,12 +47,27 @@ class RedisStore:
         if not self._clustered:
             return await self._decide(questions, 0) if questions else []
         answers = [Answer("go")] * len(questions)
-        for slot, places in self._by_slot(questions):
+        slots = self._by_slot(questions)
+        if self._lane == "bodies":
+            return await self._decide_apart(slots, questions, answers)
+        for slot, places in slots:
             decided = await self._decide([questions[place] for place in places], slot)
             for place, answer in zip(places, decided, strict=True):
                 answers[place] = answer
             if not all(answer.granted for answer in decided):
                 break
+        return answers
+
+    async def _decide_apart(
+        self, slots: Sequence[tuple[int, list[int]]], questions: Sequence[Question], answers: list[Answer]
+    ) -> list[Answer]:
+        """Ask all slots at once: look-ups do not stand or fall together."""
+        parts = await asyncio.gather(
+            *[self._decide([questions[place] for place in places], slot) for slot, places in slots]
+        )
+        for (_, places), decided in zip(slots, parts, strict=True):
+            for place, answer in zip(places, decided, strict=True):
+                answers[place] = answer
         return answers
 
     async def settle(self, settlements: Sequence[Settlement]) -> None:
@@ -68,11 +85,13 @@ class RedisStore:
         if trip is None:
             trip = self._decisions[kinds] = deciding(kinds, given_time=self._clock is not None)
         undo = Undoing(self, trip, questions) if trip.undoable else None
-        return trip.answers(await self._client.send(self._packed(trip, questions), slot, trip.script, undo))
+        return trip.answers(
+            await self._client.send(self._packed(trip, questions), slot, trip.script, undo, lane=self._lane)
+        )
 
     async def _settle(self, settlements: Sequence[Settlement], slot: int) -> None:
         trip = self.telling(settlements)
-        await self._client.send(self._packed(trip, settlements), slot, trip.script)
+        await self._client.send(self._packed(trip, settlements), slot, trip.script, lane=self._lane)
 
     def telling(self, settlements: Sequence[Settlement]) -> Trip:
         """Return the trip that tells these settlements."""
