@@ -1,12 +1,23 @@
 """The command behind scripts/soak: run whole forms by name, say how far they are, and fail when one shows a fault."""
 
+import asyncio
 import logging
 import sys
 import time
 from collections.abc import Callable, Iterator
 
+from tests.servers import Valkey
 from tests.soak import faults, over_admission, topologies
+from tests.soak.idempotency_kills import main as kills
 from tests.soak.results import Result
+
+
+def idempotency_kills(trials: int = 300) -> Iterator[Result]:
+    """Workers killed with -9 while they carry out keyed calls: nothing runs twice, nothing stays in progress."""
+    with Valkey() as server:
+        faults = asyncio.run(kills(trials, server.url))
+    yield Result("kill -9 under idempotency claims", f"{trials} trials", f"{faults} faults", faults == 0)
+
 
 SOAKS: dict[str, Callable[[], Iterator[Result]]] = {
     "over-admission": over_admission.over_admission,
@@ -14,6 +25,7 @@ SOAKS: dict[str, Callable[[], Iterator[Result]]] = {
     "loop-gap": faults.loop_gap,
     "gone-and-back": faults.gone_and_back,
     "kill-9": faults.kill_9,
+    "idempotency-kills": idempotency_kills,
     "cluster": topologies.cluster,
     "sentinel": topologies.sentinel,
 }

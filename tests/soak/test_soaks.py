@@ -49,6 +49,7 @@ def test_soaks_are_listed() -> None:
         "loop-gap",
         "gone-and-back",
         "kill-9",
+        "idempotency-kills",
         "cluster",
         "sentinel",
     ]
