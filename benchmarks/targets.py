@@ -94,6 +94,11 @@ def _added(table: Table, name: str) -> list[float]:
     return table.over_floor(table.row(name))
 
 
+def _added_by(group: str, key: str, one: str, other: str) -> Callable[[Run], list[float]]:
+    """Compare what two rows of a table add to its floor."""
+    return _across(group, (key, one), (key, other))
+
+
 def _trips(group: str, key: str, name: str) -> Callable[[Run], list[float] | None]:
     def ratio(run: Run) -> list[float] | None:
         row: Row = run.table(group, key).row(name)
@@ -188,5 +193,7 @@ TARGETS = (
         0.5,
         _best("rate_limit", "valkey_64", _ALONE),
     ),
+    Target("the breaker / pybreaker, the cheapest peer", 1.5, _added_by("peers", "breaker", "forecourt", "pybreaker")),
+    Target("the breaker / interlock-cb", 0.5, _added_by("peers", "breaker", "forecourt", "interlock-cb")),
 )
 """Design §8, in its order. The stack is what exists of it: see what the rows of ours contain."""

@@ -1,13 +1,16 @@
 """forecourt: one config says what protects each endpoint, one ordered stack enforces it."""
 
 from forecourt.auth.credentials import Authenticator, Denied, User
+from forecourt.breakers import Breaker
 from forecourt.config import JobConfig
 from forecourt.config_cache import CacheHandle
-from forecourt.errors import ConfigError, ForecourtError, StoreDown, StoreError, StoreOverloaded
+from forecourt.deadlines import Deadline, current_deadline
+from forecourt.errors import CircuitOpen, ConfigError, ForecourtError, StoreDown, StoreError, StoreOverloaded
 from forecourt.exchange import Exchange
 from forecourt.ledger import Ledger
 from forecourt.middleware import (
     CacheMiddleware,
+    CircuitBreakerMiddleware,
     ConcurrencyMiddleware,
     CreditsMiddleware,
     FloodGuardMiddleware,
@@ -15,12 +18,14 @@ from forecourt.middleware import (
     PolicyMiddleware,
     RateLimitMiddleware,
     SecurityMiddleware,
+    TimeoutMiddleware,
 )
 from forecourt.policies import (
     Accounts,
     ApiKey,
     ApiKeys,
     Cache,
+    CircuitBreaker,
     Concurrency,
     Credits,
     Debounce,
@@ -35,6 +40,7 @@ from forecourt.policies import (
     Security,
     SlidingWindow,
     Throttle,
+    Timeout,
     TokenBucket,
     TokenCache,
 )
@@ -49,14 +55,19 @@ __all__ = [
     "ApiKey",
     "ApiKeys",
     "Authenticator",
+    "Breaker",
     "Cache",
     "CacheHandle",
     "CacheMiddleware",
+    "CircuitBreaker",
+    "CircuitBreakerMiddleware",
+    "CircuitOpen",
     "Concurrency",
     "ConcurrencyMiddleware",
     "ConfigError",
     "Credits",
     "CreditsMiddleware",
+    "Deadline",
     "Debounce",
     "Denied",
     "Dpop",
@@ -85,7 +96,10 @@ __all__ = [
     "StoreError",
     "StoreOverloaded",
     "Throttle",
+    "Timeout",
+    "TimeoutMiddleware",
     "TokenBucket",
     "TokenCache",
     "User",
+    "current_deadline",
 ]

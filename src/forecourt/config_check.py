@@ -67,6 +67,7 @@ def misfits(
         found += _for_websockets_only(policy, endpoint)
         found += impossible(policy.fields, endpoint.name, _route(endpoint), endpoint.methods)
         found += cache_misfits(policy, endpoint.path, endpoint.methods, endpoint.protocol)
+        found += _without_fallback(policy)
     found += _without_layer(resolved, layers, flood_guard=flood_guard)
     return list(dict.fromkeys(found))
 
@@ -125,6 +126,19 @@ def _for_websockets_only(policy: ResolvedPolicy, endpoint: EndpointLike) -> Iter
             place = spelt(("endpoints", endpoint.name, "rate_limit", "count"))
             reason = f"it is for WebSockets, and {_route(endpoint)} is a plain HTTP endpoint"
             yield f"{place}: {not_allowed(limit.count, reason)}"
+
+
+def _without_fallback(policy: ResolvedPolicy) -> Iterator[str]:
+    """Tell of a breaker whose fallback another policy of the endpoint would have to give, and there is none."""
+    breaker = policy.circuit_breaker
+    if breaker is None or breaker.fallback is None:
+        return
+    field = {"stale": "cache", "offload": "offload"}[breaker.fallback]
+    said = policy.fields.get(field)
+    if said is None or said.value is None:
+        reason = f'endpoint "{policy.endpoint}" has no {field} policy that could answer instead'
+        source = policy.fields["circuit_breaker"].source
+        yield f"circuit_breaker.fallback of {source}: {not_allowed(breaker.fallback, reason)}"
 
 
 def _without_layer(policies: Sequence[ResolvedPolicy], layers: Sequence[str], *, flood_guard: bool) -> Iterator[str]:

@@ -16,6 +16,7 @@ from forecourt.ledger import open_store
 from forecourt.principals import Keys
 from forecourt.responses import Renderer, render
 from forecourt.stores.contract import Settlement, Store
+from forecourt.timers import Timers
 from forecourt.types import Clock
 from forecourt.works import Works
 
@@ -34,6 +35,8 @@ class Runtime:
         self.clients = Clients(config.trusted_proxies, ipv6_prefix=config.ipv6_prefix)
         self.heartbeat = Heartbeat(store.settle, clock)
         self.works = Works()
+        self.timers = Timers(clock)
+        config.breakers.bind(clock)
         self.mismatches = 0
         """How often another endpoint ran than the one resolved; anything but 0 is a fault."""
         self.closing: list[Callable[[], Awaitable[None]]] = []
@@ -61,6 +64,7 @@ class Runtime:
             self._opening = None
             await self.works.drain()
             self.heartbeat.stop()
+            self.timers.stop()
             await self._settling.drain()
             for close in self.closing:
                 await close()

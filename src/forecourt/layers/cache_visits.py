@@ -1,6 +1,7 @@
 """What a request looks for in the cache: whom it is shared with, and what it accepts. Computed once per endpoint."""
 
 from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import NamedTuple
 from urllib.parse import quote
@@ -126,7 +127,7 @@ def uri_tag(caching: Caching, place: Parts) -> str:
     return caching.tag_id(f"\0uri {host.decode('latin-1')} {path.partition(b'?')[0].decode('latin-1')}")
 
 
-def tag_writer(templates: frozenset[str], caching: Caching) -> Callable[[Mapping[str, object]], tuple[str, ...]]:
+def tag_writer(templates: AbstractSet[str], caching: Caching) -> Callable[[Mapping[str, object]], tuple[str, ...]]:
     """Return what makes the ids of these tags from path parameters."""
     ordered: Sequence[str] = sorted(templates)
     if not any(placeholders(template) for template in ordered):

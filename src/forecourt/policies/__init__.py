@@ -2,6 +2,7 @@
 
 from forecourt.policies.api_keys import ApiKey, ApiKeys
 from forecourt.policies.cache import Cache
+from forecourt.policies.circuit_breaker import CircuitBreaker
 from forecourt.policies.concurrency import Concurrency
 from forecourt.policies.credits import Accounts, Credits, Quota
 from forecourt.policies.endpoint import EndpointPolicy
@@ -11,12 +12,14 @@ from forecourt.policies.issuer import Dpop, Introspection, Issuer, TokenCache
 from forecourt.policies.rate_limit import RateLimit, local_operation
 from forecourt.policies.security import Security
 from forecourt.policies.strategies import Debounce, FixedWindow, SlidingWindow, Throttle, TokenBucket
+from forecourt.policies.timeout import Timeout
 
 __all__ = [
     "Accounts",
     "ApiKey",
     "ApiKeys",
     "Cache",
+    "CircuitBreaker",
     "Concurrency",
     "Credits",
     "Debounce",
@@ -32,6 +35,7 @@ __all__ = [
     "Security",
     "SlidingWindow",
     "Throttle",
+    "Timeout",
     "TokenBucket",
     "TokenCache",
     "local_operation",

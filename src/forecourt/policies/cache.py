@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Collection, Iterable
+from collections.abc import Set as AbstractSet
 from string import Formatter
 from typing import Annotated, Literal
 
@@ -45,7 +46,7 @@ def _tags(value: object) -> frozenset[str]:
 
 
 Tags = Annotated[
-    frozenset[str], PlainValidator(_tags, json_schema_input_type=list[str]), PlainSerializer(sorted, return_type=list)
+    AbstractSet[str], PlainValidator(_tags, json_schema_input_type=list[str]), PlainSerializer(sorted, return_type=list)
 ]
 """Tags, with path parameters in braces."""
 
@@ -141,7 +142,7 @@ def _invalidates(value: object) -> frozenset[str] | Literal["off"] | None:
 
 
 InvalidatesField = Annotated[
-    frozenset[str] | Literal["off"] | None,
+    AbstractSet[str] | Literal["off"] | None,
     PlainValidator(_invalidates, json_schema_input_type=list[str] | Literal["off"] | None),
 ]
 """What the field `invalidates` takes: tags, or "off"."""

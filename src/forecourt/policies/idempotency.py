@@ -1,6 +1,7 @@
 """Doing a thing once, however often it is asked for."""
 
 import re
+from collections.abc import Set as AbstractSet
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, PlainValidator, model_validator
@@ -65,7 +66,7 @@ class Idempotency(Words):
     max_body: Annotated[Count, AfterValidator(_bytes)] = 64 * KIB
     max_records: Count = 1000
     lease: Duration = 15
-    fingerprint: Annotated[frozenset[Fingerprinted], Field(min_length=1)] = WHOLE
+    fingerprint: Annotated[AbstractSet[Fingerprinted], Field(min_length=1), AfterValidator(frozenset)] = WHOLE
 
     def times(self) -> tuple[int, int]:
         """Return (how long a record lives, how long a lease does), in µs."""
