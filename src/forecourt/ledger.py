@@ -122,30 +122,36 @@ async def open_store(config: JobConfig, store: Store) -> None:
 
 
 async def check_store(config: JobConfig, store: Store) -> None:
-    """Raise ConfigError where calls are charged, or carried out once, on a server that may evict what it knows of them.
+    """Raise ConfigError where a server may evict accounts or idempotency records; warn where a crash may lose some.
 
-    Warns where a crash may lose charges, and of a store that does not say. Does nothing where no endpoint has either.
+    A store that does not say is warned of, too. Does nothing where no endpoint charges, nor carries out once.
     """
-    policies = [policy for policy in (*config.endpoints.values(), config.default) if policy is not None]
-    charged = any(isinstance(policy.credits, Credits) for policy in policies)
-    if not charged and not any(isinstance(policy.idempotency, Idempotency) for policy in policies):
+    charged, keyed = _kept_for(config)
+    if not charged and not keyed:
         return
-    does, what = ("charge credits", "accounts") if charged else ("carry calls out once", "their records")
+    what = " and ".join(filter(None, ("charge credits" * charged, "carry calls out once" * keyed)))
     keeps_all, logs_all = await _kept_by(store, Keys(config.namespace))
     if keeps_all == NO:
         raise ConfigError(
-            f"store: endpoints {does}, and this server may evict {what} to make room:"
+            f"store: endpoints {what}, and this server may evict what it knows of that to make room:"
             " set its maxmemory-policy to noeviction, or name another store"
         )
     if keeps_all == UNKNOWN:
         logger.warning(
-            "%s: the store did not say whether it evicts keys; it must not (maxmemory-policy noeviction)",
-            "credits" if charged else "idempotency",
+            "endpoints %s; the store did not say whether it evicts keys, and must not (maxmemory-policy noeviction)",
+            what,
         )
-    elif charged and logs_all == NO:
+    elif logs_all == NO and charged:
         logger.warning(
             "credits: the store keeps no append-only file, so a crash of its server may lose charges and grants"
         )
+
+
+def _kept_for(config: JobConfig) -> tuple[bool, bool]:
+    """Return whether any endpoint charges, and whether any carries calls out once."""
+    policies = [policy for policy in (*config.endpoints.values(), config.default) if policy is not None]
+    charged = any(isinstance(policy.credits, Credits) for policy in policies)
+    return charged, any(isinstance(policy.idempotency, Idempotency) for policy in policies)
 
 
 async def _kept_by(store: Store, keys: Keys) -> tuple[int, int]:
