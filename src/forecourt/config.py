@@ -149,8 +149,8 @@ class JobConfig(BaseSettings):
     resource: WebAddress | None = None
 
     _policies: Policies = PrivateAttr()
-    _breakers: Breakers = PrivateAttr()
     _cache: CacheHandle = PrivateAttr(default_factory=CacheHandle)
+    _breakers: Breakers = PrivateAttr()
 
     def __hash__(self) -> int:
         """Only the same config hashes alike."""

@@ -66,10 +66,10 @@ def misfits(
         assert policy is not None
         resolved.append(policy)
         found += _for_websockets_only(policy, endpoint)
-        found += _without_fallback(policy)
-        found += _unsafe_retry(policy, endpoint)
         found += impossible(policy.fields, endpoint.name, _route(endpoint), endpoint.methods)
         found += cache_misfits(policy, endpoint.path, endpoint.methods, endpoint.protocol)
+        found += _without_fallback(policy)
+        found += _unsafe_retry(policy, endpoint)
     found += _without_layer(resolved, layers, flood_guard=flood_guard)
     return list(dict.fromkeys(found))
 

@@ -84,6 +84,18 @@ class ResolvedPolicy:
         return value if isinstance(value, Credits) else None
 
     @property
+    def cache(self) -> Cache | None:
+        """Which answers are kept; None when off."""
+        value = self.fields["cache"].value
+        return value if isinstance(value, Cache) else None
+
+    @property
+    def invalidates(self) -> frozenset[str]:
+        """The tags that a call makes invalid; empty when off."""
+        value = self.fields["invalidates"].value
+        return value if isinstance(value, frozenset) else frozenset()
+
+    @property
     def circuit_breaker(self) -> CircuitBreaker | None:
         """When calls are kept from what has failed; None when off."""
         value = self.fields["circuit_breaker"].value
@@ -100,18 +112,6 @@ class ResolvedPolicy:
         """How long a call may take; None when off."""
         value = self.fields["timeout"].value
         return value if isinstance(value, Timeout) else None
-
-    @property
-    def cache(self) -> Cache | None:
-        """Which answers are kept; None when off."""
-        value = self.fields["cache"].value
-        return value if isinstance(value, Cache) else None
-
-    @property
-    def invalidates(self) -> frozenset[str]:
-        """The tags that a call makes invalid; empty when off."""
-        value = self.fields["invalidates"].value
-        return value if isinstance(value, frozenset) else frozenset()
 
 
 class Glob(NamedTuple):

@@ -37,6 +37,8 @@ class Runtime:
         self.timers = Timers(clock)
         config.breakers.bind(clock)
         self.works = Works()
+        self.timers = Timers(clock)
+        config.breakers.bind(clock)
         self.mismatches = 0
         """How often another endpoint ran than the one resolved; anything but 0 is a fault."""
         self.closing: list[Callable[[], Awaitable[None]]] = []

@@ -62,30 +62,6 @@ def _auth(app: ASGIApp, site: Site) -> ASGIApp | None:
     return AuthLayer(app, policy=site.policy.security, runtime=site.runtime, authentication=authentication)
 
 
-def _rate_limit(app: ASGIApp, site: Site) -> ASGIApp | None:
-    if site.endpoint is None or site.policy is None or not site.policy.rate_limit:
-        return None
-    return RateLimitLayer(app, policy=site.policy.rate_limit, endpoint=site.endpoint, runtime=site.runtime)
-
-
-def _concurrency(app: ASGIApp, site: Site) -> ASGIApp | None:
-    if site.endpoint is None or site.policy is None or site.policy.concurrency is None:
-        return None
-    return ConcurrencyLayer(app, policy=site.policy.concurrency, endpoint=site.endpoint, runtime=site.runtime)
-
-
-def _idempotency(app: ASGIApp, site: Site) -> ASGIApp | None:
-    if site.endpoint is None or site.policy is None or site.policy.idempotency is None:
-        return None
-    return IdempotencyLayer(app, policy=site.policy.idempotency, endpoint=site.endpoint, runtime=site.runtime)
-
-
-def _credits(app: ASGIApp, site: Site) -> ASGIApp | None:
-    if site.endpoint is None or site.policy is None or site.policy.credits is None:
-        return None
-    return CreditsLayer(app, policy=site.policy.credits, endpoint=site.endpoint, runtime=site.runtime)
-
-
 def _invalidates(app: ASGIApp, site: Site) -> ASGIApp | None:
     if site.endpoint is None or site.policy is None or site.endpoint.protocol == "websocket":
         return None
@@ -124,6 +100,18 @@ def _of_path(endpoint: Endpoint, table: RouteTable) -> list[Endpoint]:
     return [each for each in table.endpoints if each.path == endpoint.path]
 
 
+def _where(field: str, layer: Callable[..., ASGIApp]) -> Callable[[ASGIApp, Site], ASGIApp | None]:
+    """Return what builds `layer` where an endpoint's policy says something in `field`."""
+
+    def build(app: ASGIApp, site: Site) -> ASGIApp | None:
+        said = getattr(site.policy, field) if site.policy else None
+        if site.endpoint is None or not said:
+            return None
+        return layer(app, policy=said, endpoint=site.endpoint, runtime=site.runtime)
+
+    return build
+
+
 def _circuit_breaker(app: ASGIApp, site: Site) -> ASGIApp | None:
     if site.endpoint is None or site.policy is None or site.policy.circuit_breaker is None:
         return None
@@ -146,18 +134,6 @@ def _retry(app: ASGIApp, site: Site) -> ASGIApp | None:
         until_start = timeout.until == "start"
         app = TimeoutLayer(app, limit=limit, runtime=site.runtime, until_start=until_start, attempt=True)
     return RetryLayer(app, policy=policy, runtime=site.runtime)
-
-
-def _where(field: str, layer: Callable[..., ASGIApp]) -> Callable[[ASGIApp, Site], ASGIApp | None]:
-    """Return what builds `layer` where an endpoint's policy says something in `field`."""
-
-    def build(app: ASGIApp, site: Site) -> ASGIApp | None:
-        said = getattr(site.policy, field) if site.policy else None
-        if site.endpoint is None or not said:
-            return None
-        return layer(app, policy=said, endpoint=site.endpoint, runtime=site.runtime)
-
-    return build
 
 
 ERRORS = "errors"
@@ -189,7 +165,7 @@ ROWS: tuple[Row, ...] = (
     Row("credits", "charged only for work that is new and was let in", _where("credits", CreditsLayer)),
     Row("invalidates", "below all that refuses, so that only handlers invalidate what is kept", _invalidates),
     Row("cache", "a hit skips all below, and costs what a call costs", _cache),
-    Row("circuit_breaker", "sees one outcome for a whole series of attempts; a hit needs none", _circuit_breaker),
+    Row("circuit_breaker", "sees one outcome for a whole series of attempts", _circuit_breaker),
     Row("timeout", "around all attempts; the breaker sees its 504 as a failure", _timeout),
     Row("retry", "attempts, each with a limit of its own, all within the deadline", _retry),
 )

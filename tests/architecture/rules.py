@@ -45,7 +45,7 @@ FLOORS = (
         "leases",
         "timers",
     ),
-    ("runtime", "exchange", "caching", "key_book", "ledger", "revocations"),
+    ("runtime", "exchange", "shared", "caching", "key_book", "ledger", "revocations"),
     ("layers", "jobs", "db"),
     ("stack", "middleware"),
     ("integrations", "inspection", "cli*", "testing"),

@@ -19,7 +19,12 @@ def records(*arguments: str) -> Iterator[httpx2.Client]:
     port = free_port()
     command = [sys.executable, "-m", "examples.records", *arguments]
     process = subprocess.Popen(
-        command, env={**os.environ, "PORT": str(port)}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        command,
+        env={**os.environ, "PORT": str(port)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
     )
     try:
         with httpx2.Client(base_url=f"http://127.0.0.1:{port}") as client:
@@ -27,9 +32,18 @@ def records(*arguments: str) -> Iterator[httpx2.Client]:
             yield client
     finally:
         process.send_signal(signal.SIGINT)
-        output, _ = process.communicate(timeout=20)
+        output = _ended(process)
     assert process.returncode == 0, output
     assert "Traceback" not in output
+
+
+def _ended(process: subprocess.Popen[str]) -> str:
+    """Return what it printed; one that does not end by itself is killed with its workers."""
+    try:
+        return process.communicate(timeout=20)[0]
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        raise AssertionError(process.communicate()[0]) from None
 
 
 def _wait(client: httpx2.Client, process: subprocess.Popen[str]) -> None:

@@ -17,8 +17,10 @@ def refusal(word: str) -> str:
 def test_unknown_words() -> None:
     """A word near a field is answered with it; another with all fields; a preset with where it belongs."""
     assert refusal("ratelimit") == 'unknown word; did you mean "rate_limit"?'
-    known = "security, rate_limit, concurrency, idempotency, credits, cache, invalidates"
-    known += ", circuit_breaker, timeout, retry, preset"
+    known = (
+        "security, rate_limit, concurrency, idempotency, credits, cache, invalidates, circuit_breaker"
+        ", timeout, retry, preset"
+    )
     assert refusal("zzz") == f"unknown word; known are {known}"
     assert refusal("preset") == "`preset` is a word of config files only"
 
