@@ -94,6 +94,11 @@ def _added(table: Table, name: str) -> list[float]:
     return table.over_floor(table.row(name))
 
 
+def _added_by(group: str, key: str, one: str, other: str) -> Callable[[Run], list[float]]:
+    """Compare what two rows of a table add to its floor."""
+    return _across(group, (key, one), (key, other))
+
+
 def _trips(group: str, key: str, name: str) -> Callable[[Run], list[float] | None]:
     def ratio(run: Run) -> list[float] | None:
         row: Row = run.table(group, key).row(name)
@@ -177,8 +182,16 @@ TARGETS = (
         _of("e2e", "uvicorn_1", "forecourt, Valkey", "FastAPI alone"),
         at_most=False,
     ),
-    Target("a cache hit / the uncached request, 1 KB", 0.25, _unmeasured),
-    Target("a cache hit of 100 KB / one of 1 KB", 2, _unmeasured),
+    Target(
+        "a cache hit / the uncached request, 1 KB",
+        0.25,
+        _of("peers", "cache_hit_memory", "forecourt, 1 KB", "FastAPI alone"),
+    ),
+    Target(
+        "a cache hit of 100 KB / one of 1 KB",
+        2,
+        _of("peers", "cache_hit_memory", "forecourt, 100 KB", "forecourt, 1 KB"),
+    ),
     Target(
         "added at 1,000 routes / at 1 route, bare ASGI",
         1.2,
@@ -197,5 +210,7 @@ TARGETS = (
         0.5,
         _best("rate_limit", "valkey_64", _ALONE),
     ),
+    Target("the breaker / pybreaker, the cheapest peer", 1.5, _added_by("peers", "breaker", "forecourt", "pybreaker")),
+    Target("the breaker / interlock-cb", 0.5, _added_by("peers", "breaker", "forecourt", "interlock-cb")),
 )
 """Design §8, in its order. The stack is what exists of it: see what the rows of ours contain."""

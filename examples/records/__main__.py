@@ -25,6 +25,13 @@ Two limits that stand or fall together: the third call in a second is 429 and co
   for i in 1 2 3; do curl -si -X POST http://127.0.0.1:{port}/records -H 'content-type: application/json' \\
     -H "authorization: Bearer $TOKEN" -d '{{"title": "another"}}' | grep -iE '^(HTTP|ratelimit)'; done
 
+A record that is kept: the second call is a hit, and after the write it is not.
+  get() {{ curl -si http://127.0.0.1:{port}/records/2 -H "authorization: Bearer $TOKEN"; }}
+  for i in 1 2; do get | grep -i '^cache-status'; done
+  curl -s -X PUT http://127.0.0.1:{port}/records/2 -H "authorization: Bearer $TOKEN" \\
+    -H 'content-type: application/json' -d '{{"title": "changed"}}'; echo
+  get | grep -iE '^cache-status|title'
+
 A throttle that delays: the second export waits for its turn, two seconds after the first.
   fetch() {{ curl -s http://127.0.0.1:{port}/records/export -H "authorization: Bearer $TOKEN"; }}; time (fetch; fetch)
 

@@ -87,6 +87,17 @@ async def create_record(record: NewRecord, session: Session) -> ShownRecord:
     return ShownRecord.model_validate(kept)
 
 
+@records.put("/{record_id}")
+async def update_record(record_id: int, record: NewRecord, session: Session) -> ShownRecord:
+    """Change a record."""
+    kept = await session.get(Record, record_id)
+    if kept is None:
+        raise HTTPException(404)
+    kept.title = record.title
+    await session.commit()
+    return ShownRecord.model_validate(kept)
+
+
 app.include_router(records)
 
 

@@ -195,6 +195,24 @@ class CacheMiddleware(PolicyMiddleware):
     installs = ("invalidates", "cache")
 
 
+class CircuitBreakerMiddleware(PolicyMiddleware):
+    """The stack with the circuit breakers alone."""
+
+    installs = ("circuit_breaker",)
+
+
+class RetryMiddleware(PolicyMiddleware):
+    """The stack with the retries alone."""
+
+    installs = ("retry",)
+
+
+class TimeoutMiddleware(PolicyMiddleware):
+    """The stack with the timeouts alone."""
+
+    installs = ("timeout",)
+
+
 class FloodGuardMiddleware(PolicyMiddleware):
     """The stack with the flood guard alone."""
 

@@ -95,6 +95,12 @@ STORE_UNAVAILABLE = Problem(
     TYPES + "store-unavailable",
     "A service that this endpoint's policies depend on does not answer; nothing was done.",
 )
+UNAVAILABLE = Problem(
+    503,
+    "Service Unavailable",
+    TYPES + "circuit-open",
+    "What this endpoint needs has failed, and is left alone for a while; nothing was done.",
+)
 OVERLOADED = Problem(
     503,
     "Service Unavailable",
