@@ -29,7 +29,7 @@ def test_a_thousand_misses_of_four_processes_run_once(valkey: Valkey) -> None:
 
 
 def test_a_leader_that_is_killed_is_succeeded_once(valkey: Valkey) -> None:
-    """kill -9 of the one who runs: within its lead of three seconds another runs, once, and all others are answered."""
+    """Kill -9 of the one who runs: within its lead of three seconds another runs, once, and all others are answered."""
     processes = start(valkey.url, 50, 1.0, number=3)
     ready, _, _ = select.select([process.stdout for process in processes], [], [], 60)
     assert len(ready) == 1
