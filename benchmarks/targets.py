@@ -94,6 +94,11 @@ def _added(table: Table, name: str) -> list[float]:
     return table.over_floor(table.row(name))
 
 
+def _added_by(group: str, key: str, one: str, other: str) -> Callable[[Run], list[float]]:
+    """Compare what two rows of a table add to its floor."""
+    return _across(group, (key, one), (key, other))
+
+
 def _trips(group: str, key: str, name: str) -> Callable[[Run], list[float] | None]:
     def ratio(run: Run) -> list[float] | None:
         row: Row = run.table(group, key).row(name)
@@ -122,6 +127,14 @@ def _bytes(group: str, key: str, name: str) -> Callable[[Run], list[float]]:
 
 def _unmeasured(_run: Run) -> None:
     return None
+
+
+def _known_token(run: Run) -> list[float]:
+    """Compare what the policy adds to the stack with what the peer adds to the app."""
+    table = run.table("auth", "auth")
+    names = ("forecourt, known token, HS256", "forecourt, no policy", "PyJWT HS256")
+    ours, bare, peer = (table.over_floor(table.row(name)) for name in names)
+    return [(one - other) / theirs for one, other, theirs in zip(ours, bare, peer, strict=True)]
 
 
 _ALONE = "forecourt, one limit, that layer alone"
@@ -189,6 +202,7 @@ TARGETS = (
         1.2,
         _across("bases", ("fastapi_1000_first", "forecourt, one limit"), ("fastapi_1", "forecourt, one limit")),
     ),
+    Target("auth of a known token, added to the stack / what Depends and PyJWT HS256 add", 0.05, _known_token),
     Target("the rate limit layer alone in memory / the best peer", 0.5, _best("rate_limit", "memory", _ALONE)),
     Target("the rate limit layer alone on Valkey / the best peer", 0.5, _best("rate_limit", "valkey", _ALONE)),
     Target(
@@ -196,5 +210,7 @@ TARGETS = (
         0.5,
         _best("rate_limit", "valkey_64", _ALONE),
     ),
+    Target("the breaker / pybreaker, the cheapest peer", 1.5, _added_by("peers", "breaker", "forecourt", "pybreaker")),
+    Target("the breaker / interlock-cb", 0.5, _added_by("peers", "breaker", "forecourt", "interlock-cb")),
 )
 """Design §8, in its order. The stack is what exists of it: see what the rows of ours contain."""

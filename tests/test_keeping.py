@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
-from forecourt import ConfigError, Credits, EndpointPolicy, JobConfig, StoreDown
+from forecourt import ConfigError, Credits, EndpointPolicy, Idempotency, JobConfig, StoreDown
 from forecourt.ledger import check_store
 from forecourt.runtime import Runtime
 from forecourt.stores.contract import Answer, Question
@@ -17,6 +17,7 @@ from tests.servers import Cluster, Valkey
 
 CHARGING = EndpointPolicy(credits=Credits(amount=1))
 CHARGED = JobConfig(default=CHARGING)
+KEYED = JobConfig(default=EndpointPolicy(idempotency=Idempotency(key="client")))
 EVICTING = ["allkeys-lru", "volatile-lru", "volatile-ttl", "allkeys-random"]
 
 
@@ -40,7 +41,17 @@ class TestOnAServer:
         server.ask("CONFIG", "SET", "maxmemory-policy", policy)
         with pytest.raises(ConfigError, match="set its maxmemory-policy to noeviction"):
             await check_store(CHARGED, store)
+        with pytest.raises(ConfigError, match="endpoints carry calls out once, and this server may evict"):
+            await check_store(KEYED, store)
         await check_store(JobConfig(default=EndpointPolicy(credits="off")), store)
+
+    async def test_what_is_carried_out_once_is_not_warned_of(
+        self, served: tuple[Valkey, RedisStore], caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """A crash's losses are warned of for credits only."""
+        _, store = served
+        await check_store(KEYED, store)
+        assert caplog.text == ""
 
     async def test_one_without_an_append_only_file_is_warned_of(
         self, served: tuple[Valkey, RedisStore], caplog: pytest.LogCaptureFixture

@@ -7,14 +7,14 @@ from benchmarks.apps import KB, fastapi
 from benchmarks.bench import Bench
 from benchmarks.calls import Call
 from benchmarks.harness import Variant
-from benchmarks.peers import auth, breakers, caches, idempotency, telemetry
+from benchmarks.peers import breakers, caches, idempotency, telemetry
 from benchmarks.peers.parts import Part, alone
 from benchmarks.results import Table
 from forecourt import Cache, EndpointPolicy, Idempotency, JobConfig
 
 TITLE = "Peers of layers to come"
 ABOUT = (
-    "Authentication, caches, idempotency, breakers, tracing, metrics and logs of other packages, each alone "
+    "Caches, idempotency, breakers, tracing, metrics and logs of other packages, each alone "
     "on one FastAPI route that answers 1 KB. forecourt's rows join these tables as its layers land."
 )
 MISSING = [
@@ -30,7 +30,6 @@ async def run(bench: Bench) -> list[Table]:
     """Measure all tables."""
     url = bench.server.url
     tables = [
-        await _table(bench, "auth", "Authentication by a bearer token", _auth(), reference="PyJWT HS256"),
         await _table(bench, "tracing", "Tracing", _tracing(), reference="OpenTelemetry ASGI, defaults"),
         await _table(bench, "metrics", "Metrics", _metrics()),
         await _table(bench, "metrics_50", "Metrics, last of 50 routes", _metrics("fifty", 50), routes=50),
@@ -76,12 +75,6 @@ async def _table(
     if instead:
         return Table(key, f"{title}: a ratio to the call without it", rows, reference=FLOOR)
     return Table(key, title, rows, floor=FLOOR, reference=reference)
-
-
-def _auth() -> list[Variant]:
-    algorithms = ("HS256", "RS256", "ES256")
-    parts = [auth.pyjwt(each) for each in algorithms] + [auth.joserfc_part(each) for each in algorithms]
-    return [alone(part) for part in (*parts, auth.starlette())]
 
 
 def _tracing() -> list[Variant]:

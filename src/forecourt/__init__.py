@@ -1,26 +1,32 @@
 """forecourt: one config says what protects each endpoint, one ordered stack enforces it."""
 
 from forecourt.auth.credentials import Authenticator, Denied, User
+from forecourt.breakers import Breaker
 from forecourt.config import JobConfig
 from forecourt.config_cache import CacheHandle
-from forecourt.errors import ConfigError, ForecourtError, StoreDown, StoreError, StoreOverloaded
+from forecourt.deadlines import Deadline, current_deadline
+from forecourt.errors import CircuitOpen, ConfigError, ForecourtError, StoreDown, StoreError, StoreOverloaded
 from forecourt.exchange import Exchange
 from forecourt.ledger import Ledger
 from forecourt.middleware import (
     CacheMiddleware,
+    CircuitBreakerMiddleware,
     ConcurrencyMiddleware,
     CreditsMiddleware,
     FloodGuardMiddleware,
     IdempotencyMiddleware,
     PolicyMiddleware,
     RateLimitMiddleware,
+    RetryMiddleware,
     SecurityMiddleware,
+    TimeoutMiddleware,
 )
 from forecourt.policies import (
     Accounts,
     ApiKey,
     ApiKeys,
     Cache,
+    CircuitBreaker,
     Concurrency,
     Credits,
     Debounce,
@@ -32,9 +38,11 @@ from forecourt.policies import (
     Introspection,
     Issuer,
     Quota,
+    Retry,
     Security,
     SlidingWindow,
     Throttle,
+    Timeout,
     TokenBucket,
     TokenCache,
 )
@@ -49,14 +57,19 @@ __all__ = [
     "ApiKey",
     "ApiKeys",
     "Authenticator",
+    "Breaker",
     "Cache",
     "CacheHandle",
     "CacheMiddleware",
+    "CircuitBreaker",
+    "CircuitBreakerMiddleware",
+    "CircuitOpen",
     "Concurrency",
     "ConcurrencyMiddleware",
     "ConfigError",
     "Credits",
     "CreditsMiddleware",
+    "Deadline",
     "Debounce",
     "Denied",
     "Dpop",
@@ -77,6 +90,8 @@ __all__ = [
     "Problem",
     "Quota",
     "RateLimitMiddleware",
+    "Retry",
+    "RetryMiddleware",
     "Revocations",
     "Security",
     "SecurityMiddleware",
@@ -85,7 +100,10 @@ __all__ = [
     "StoreError",
     "StoreOverloaded",
     "Throttle",
+    "Timeout",
+    "TimeoutMiddleware",
     "TokenBucket",
     "TokenCache",
     "User",
+    "current_deadline",
 ]

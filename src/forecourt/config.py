@@ -29,7 +29,9 @@ from pydantic.fields import FieldInfo
 from pydantic.functional_validators import ModelWrapValidatorHandler
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from forecourt.breakers import Breaker, Breakers
 from forecourt.config_addresses import proxies, redacted, store_address
+from forecourt.config_breakers import breakers_of
 from forecourt.config_cache import CacheHandle
 from forecourt.config_check import EndpointLike, misfits
 from forecourt.config_credentials import Authenticators, Issuers, metadata_address, uncredited
@@ -148,6 +150,7 @@ class JobConfig(BaseSettings):
 
     _policies: Policies = PrivateAttr()
     _cache: CacheHandle = PrivateAttr(default_factory=CacheHandle)
+    _breakers: Breakers = PrivateAttr()
 
     def __hash__(self) -> int:
         """Only the same config hashes alike."""
@@ -181,6 +184,15 @@ class JobConfig(BaseSettings):
         """
         return self._policies.of(name, protocol)
 
+    @property
+    def breakers(self) -> Breakers:
+        """All breakers of this config in this process."""
+        return self._breakers
+
+    def breaker(self, name: str) -> Breaker:
+        """Return the breaker of this name, to be used as `async with`; ConfigError when no policy has it."""
+        return self._breakers.get(name)
+
     def check(self, endpoints: Sequence[EndpointLike], layers: Sequence[str]) -> list[str]:
         """Return a line for each thing that does not fit an app's endpoints and the layers of its stack."""
         found = misfits(self._policies, endpoints, layers, flood_guard=self.flood_guard is not None)
@@ -193,8 +205,10 @@ class JobConfig(BaseSettings):
 
     def model_post_init(self, context: object, /) -> None:
         """Make the policies ready to be looked up, once they agree with each other."""
-        if wrong := disagreements(self.endpoints, self.default, self.key_functions):
+        named, disputed = breakers_of(self.endpoints, self.default)
+        if wrong := [*disagreements(self.endpoints, self.default, self.key_functions), *disputed]:
             raise ConfigError(*wrong)
+        self._breakers = Breakers(named)
         self._policies = Policies(self.endpoints, self.default)
 
     @model_validator(mode="wrap")

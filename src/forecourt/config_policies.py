@@ -9,12 +9,15 @@ from typing import Literal, NamedTuple
 from forecourt.config_idempotency import nobodys_keys
 from forecourt.errors import ConfigError
 from forecourt.policies.cache import Cache
+from forecourt.policies.circuit_breaker import CircuitBreaker
 from forecourt.policies.concurrency import Concurrency
 from forecourt.policies.credits import Credits
 from forecourt.policies.endpoint import EndpointPolicy
 from forecourt.policies.idempotency import Idempotency
 from forecourt.policies.rate_limit import RateLimit
+from forecourt.policies.retry import Retry
 from forecourt.policies.security import Security
+from forecourt.policies.timeout import Timeout
 from forecourt.policies.wording import spelt
 
 EndpointProtocol = Literal["http", "websocket", "any"]
@@ -79,6 +82,24 @@ class ResolvedPolicy:
         """What a call costs; None when off."""
         value = self.fields["credits"].value
         return value if isinstance(value, Credits) else None
+
+    @property
+    def circuit_breaker(self) -> CircuitBreaker | None:
+        """When calls are kept from what has failed; None when off."""
+        value = self.fields["circuit_breaker"].value
+        return value if isinstance(value, CircuitBreaker) else None
+
+    @property
+    def retry(self) -> Retry | None:
+        """When a call that failed is tried again; None when off."""
+        value = self.fields["retry"].value
+        return value if isinstance(value, Retry) else None
+
+    @property
+    def timeout(self) -> Timeout | None:
+        """How long a call may take; None when off."""
+        value = self.fields["timeout"].value
+        return value if isinstance(value, Timeout) else None
 
     @property
     def cache(self) -> Cache | None:

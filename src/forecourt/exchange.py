@@ -18,6 +18,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
+from forecourt.deadlines import Deadline
 from forecourt.errors import StoreError, StoreOverloaded
 from forecourt.policies.credits import MOST_CREDITS
 from forecourt.principals import Principal
@@ -39,12 +40,7 @@ _OTHER_BEGINNINGS = frozenset({"websocket.http.response.start", "websocket.accep
 """Besides `http.response.start`; an accepted WebSocket has no status and counts as 101."""
 
 _BODIES = frozenset(
-    {
-        "http.response.body",
-        "http.response.pathsend",
-        "http.response.zerocopysend",
-        "websocket.http.response.body",
-    }
+    {"http.response.body", "http.response.pathsend", "http.response.zerocopysend", "websocket.http.response.body"}
 )
 """Messages that end a response unless they say that more comes (pathsend never does)."""
 
@@ -113,6 +109,7 @@ class Exchange:
         "_trailers",
         "balance",
         "broken",
+        "deadline",
         "endpoint",
         "entered",
         "headers",
@@ -149,6 +146,8 @@ class Exchange:
         """What the handler charged so far; None: the endpoint's fixed amount holds."""
         self.work: asyncio.Task[None] | None = None
         """What goes on for this exchange after its caller was cancelled; it is over when that is."""
+        self.deadline: Deadline | None = None
+        """Until when the answer is waited for; None where nobody says."""
         self._answers: dict[Asks, Sequence[Answer]] | None = None
         self._refusal: ASGIApp | None = None
         self._replays: dict[Asks, ASGIApp] = {}

@@ -22,6 +22,7 @@ from forecourt.core.keeping import NO, UNKNOWN
 from forecourt.core.periods import DAY
 from forecourt.errors import ConfigError, StoreDown, StoreError
 from forecourt.policies.credits import MOST_CREDITS, Accounts, Credits
+from forecourt.policies.idempotency import Idempotency
 from forecourt.principals import Keys, Principal
 from forecourt.stores.contract import Answer, Question, Store
 from forecourt.types import SECOND
@@ -121,27 +122,36 @@ async def open_store(config: JobConfig, store: Store) -> None:
 
 
 async def check_store(config: JobConfig, store: Store) -> None:
-    """Raise ConfigError where calls are charged on a server that may evict accounts; warn where a crash may lose some.
+    """Raise ConfigError where a server may evict accounts or idempotency records; warn where a crash may lose some.
 
-    A store that does not say is warned of, too. Does nothing where no endpoint charges.
+    A store that does not say is warned of, too. Does nothing where no endpoint charges, nor carries out once.
     """
-    policies = (*config.endpoints.values(), config.default)
-    if not any(policy is not None and isinstance(policy.credits, Credits) for policy in policies):
+    charged, keyed = _kept_for(config)
+    if not charged and not keyed:
         return
+    what = " and ".join(filter(None, ("charge credits" * charged, "carry calls out once" * keyed)))
     keeps_all, logs_all = await _kept_by(store, Keys(config.namespace))
     if keeps_all == NO:
         raise ConfigError(
-            "store: endpoints charge credits, and this server may evict accounts to make room:"
+            f"store: endpoints {what}, and this server may evict what it knows of that to make room:"
             " set its maxmemory-policy to noeviction, or name another store"
         )
     if keeps_all == UNKNOWN:
         logger.warning(
-            "credits: the store did not say whether it evicts keys; it must not (maxmemory-policy noeviction)"
+            "endpoints %s; the store did not say whether it evicts keys, and must not (maxmemory-policy noeviction)",
+            what,
         )
-    elif logs_all == NO:
+    elif logs_all == NO and charged:
         logger.warning(
             "credits: the store keeps no append-only file, so a crash of its server may lose charges and grants"
         )
+
+
+def _kept_for(config: JobConfig) -> tuple[bool, bool]:
+    """Return whether any endpoint charges, and whether any carries calls out once."""
+    policies = [policy for policy in (*config.endpoints.values(), config.default) if policy is not None]
+    charged = any(isinstance(policy.credits, Credits) for policy in policies)
+    return charged, any(isinstance(policy.idempotency, Idempotency) for policy in policies)
 
 
 async def _kept_by(store: Store, keys: Keys) -> tuple[int, int]:

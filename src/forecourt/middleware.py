@@ -5,11 +5,9 @@ chain of each endpoint from the rows of `stack`. Each layer is also a middleware
 """
 
 import logging
-import weakref
 from collections.abc import Awaitable, Sequence
 from typing import ClassVar
 
-from forecourt.caching.caching import Caching
 from forecourt.caching.values import CacheOfConfig
 from forecourt.config import JobConfig
 from forecourt.errors import ConfigError
@@ -20,20 +18,15 @@ from forecourt.layers.flood_guard import FloodGuardCounter
 from forecourt.lifespan import Lifespan
 from forecourt.responses import INTERNAL_ERROR, Renderer, render
 from forecourt.routing import Endpoint, RouteTable
-from forecourt.runtime import Runtime
+from forecourt.shared import shared_by
 from forecourt.stack import ERRORS, LAYERS, Site, chain_of, in_order
 from forecourt.stores.contract import Store
-from forecourt.stores.memory import MemoryStore
-from forecourt.stores.opening import store_at
-from forecourt.types import ASGIApp, Clock, Receive, Scope, Send, SystemClock
+from forecourt.types import ASGIApp, Clock, Receive, Scope, Send
 
 logger = logging.getLogger("forecourt")
 
 _OUTER = "forecourt.outer"
 """In a scope: the stacks that it already passed, outermost first."""
-
-_runtimes: weakref.WeakKeyDictionary[JobConfig, Runtime] = weakref.WeakKeyDictionary()
-_cachings: weakref.WeakKeyDictionary[Runtime, Caching] = weakref.WeakKeyDictionary()
 
 
 class PolicyMiddleware:
@@ -41,8 +34,8 @@ class PolicyMiddleware:
 
     `layers` names those to install, in the order of `LAYERS` (default: all). Without a config it is read from the file
     that FORECOURT_CONFIG names. `store` and `clock` replace what the config says, for tests and for stores of your own;
-    `renderer` words the refusals. ConfigError at startup (or on the first request, where the server sends no lifespan)
-    when the config does not fit the app.
+    `renderer` words the refusals; stacks of one config share all three. ConfigError at startup (or on the first
+    request, where the server sends no lifespan) when the config does not fit the app.
     """
 
     installs: ClassVar[tuple[str, ...]] = LAYERS
@@ -61,8 +54,8 @@ class PolicyMiddleware:
         self.config = config if config is not None else JobConfig()
         self.layers = in_order(self.installs if layers is None else tuple(layers))
         self._guarded = app
-        self._runtime = _runtime(self.config, store, clock, renderer)
-        self._caching = _cachings[self._runtime]
+        self._shared = shared_by(self.config, store, clock, renderer)
+        self._runtime, self._caching = self._shared.runtime, self._shared.caching
         self._table: RouteTable | None = None
         self._flood = FloodGuardCounter(self.config.flood_guard, self._runtime) if self.config.flood_guard else None
         self._dispatch = Dispatch(app)
@@ -202,28 +195,25 @@ class CacheMiddleware(PolicyMiddleware):
     installs = ("invalidates", "cache")
 
 
+class CircuitBreakerMiddleware(PolicyMiddleware):
+    """The stack with the circuit breakers alone."""
+
+    installs = ("circuit_breaker",)
+
+
+class RetryMiddleware(PolicyMiddleware):
+    """The stack with the retries alone."""
+
+    installs = ("retry",)
+
+
+class TimeoutMiddleware(PolicyMiddleware):
+    """The stack with the timeouts alone."""
+
+    installs = ("timeout",)
+
+
 class FloodGuardMiddleware(PolicyMiddleware):
     """The stack with the flood guard alone."""
 
     installs = ("flood_guard",)
-
-
-def _runtime(config: JobConfig, store: Store | None, clock: Clock | None, renderer: Renderer) -> Runtime:
-    """Return what all stacks of this config share in this process."""
-    runtime = _runtimes.get(config)
-    if runtime is None:
-        clock = clock or SystemClock()
-        cache_url = config.cache_store or config.store
-        opened = store_at(config.store, clock, cache_url=cache_url) if store is None else store
-        runtime = Runtime(config, opened, clock, renderer)
-        _runtimes[config] = runtime
-        _cachings[runtime] = Caching(
-            clock,
-            config.namespace,
-            config.cache_memory,
-            store=None if isinstance(opened, MemoryStore) else opened,
-            settle=runtime.settle,
-            heartbeat=runtime.heartbeat,
-            ordered="+cluster" in cache_url,
-        )
-    return runtime

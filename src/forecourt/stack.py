@@ -17,6 +17,7 @@ from forecourt.exchange import Asks, Chain, Waits
 from forecourt.layers.auth import AuthLayer
 from forecourt.layers.authenticating import authentication_of
 from forecourt.layers.cache import CacheLayer
+from forecourt.layers.circuit_breaker import CircuitBreakerLayer
 from forecourt.layers.concurrency import ConcurrencyLayer
 from forecourt.layers.credits import CreditsLayer
 from forecourt.layers.flood_guard import FloodGuardCounter, FloodGuardLayer
@@ -24,6 +25,8 @@ from forecourt.layers.handler import HandlerLayer
 from forecourt.layers.idempotency import IdempotencyLayer
 from forecourt.layers.invalidates import SAFE, InvalidatesLayer
 from forecourt.layers.rate_limit import RateLimitLayer
+from forecourt.layers.retry import RetryLayer
+from forecourt.layers.timeout import TimeoutLayer
 from forecourt.routing import Endpoint, RouteTable
 from forecourt.runtime import Runtime
 from forecourt.types import ASGIApp, Scope
@@ -57,30 +60,6 @@ def _auth(app: ASGIApp, site: Site) -> ASGIApp | None:
         return None
     authentication = authentication_of(site.runtime)
     return AuthLayer(app, policy=site.policy.security, runtime=site.runtime, authentication=authentication)
-
-
-def _rate_limit(app: ASGIApp, site: Site) -> ASGIApp | None:
-    if site.endpoint is None or site.policy is None or not site.policy.rate_limit:
-        return None
-    return RateLimitLayer(app, policy=site.policy.rate_limit, endpoint=site.endpoint, runtime=site.runtime)
-
-
-def _concurrency(app: ASGIApp, site: Site) -> ASGIApp | None:
-    if site.endpoint is None or site.policy is None or site.policy.concurrency is None:
-        return None
-    return ConcurrencyLayer(app, policy=site.policy.concurrency, endpoint=site.endpoint, runtime=site.runtime)
-
-
-def _idempotency(app: ASGIApp, site: Site) -> ASGIApp | None:
-    if site.endpoint is None or site.policy is None or site.policy.idempotency is None:
-        return None
-    return IdempotencyLayer(app, policy=site.policy.idempotency, endpoint=site.endpoint, runtime=site.runtime)
-
-
-def _credits(app: ASGIApp, site: Site) -> ASGIApp | None:
-    if site.endpoint is None or site.policy is None or site.policy.credits is None:
-        return None
-    return CreditsLayer(app, policy=site.policy.credits, endpoint=site.endpoint, runtime=site.runtime)
 
 
 def _invalidates(app: ASGIApp, site: Site) -> ASGIApp | None:
@@ -133,6 +112,30 @@ def _where(field: str, layer: Callable[..., ASGIApp]) -> Callable[[ASGIApp, Site
     return build
 
 
+def _circuit_breaker(app: ASGIApp, site: Site) -> ASGIApp | None:
+    if site.endpoint is None or site.policy is None or site.policy.circuit_breaker is None:
+        return None
+    breaker = site.runtime.config.breakers.of(site.policy.circuit_breaker, site.endpoint.name)
+    return CircuitBreakerLayer(app, breaker=breaker)
+
+
+def _timeout(app: ASGIApp, site: Site) -> ASGIApp | None:
+    if site.endpoint is None or site.policy is None or (policy := site.policy.timeout) is None:
+        return None
+    limit = policy.limit() if site.policy.retry else min(policy.limit(), policy.attempt() or policy.limit())
+    return TimeoutLayer(app, limit=limit, runtime=site.runtime, until_start=policy.until == "start")
+
+
+def _retry(app: ASGIApp, site: Site) -> ASGIApp | None:
+    if site.endpoint is None or site.policy is None or (policy := site.policy.retry) is None:
+        return None
+    timeout = site.policy.timeout
+    if timeout is not None and (limit := timeout.attempt()) is not None:
+        until_start = timeout.until == "start"
+        app = TimeoutLayer(app, limit=limit, runtime=site.runtime, until_start=until_start, attempt=True)
+    return RetryLayer(app, policy=policy, runtime=site.runtime)
+
+
 ERRORS = "errors"
 """Row 1, outermost: one log line and one problem for what nobody handled, whichever layer it came from.
 Row 2 is the endpoint layer, always there: everything below only looks up what it resolved."""
@@ -162,6 +165,9 @@ ROWS: tuple[Row, ...] = (
     Row("credits", "charged only for work that is new and was let in", _where("credits", CreditsLayer)),
     Row("invalidates", "below all that refuses, so that only handlers invalidate what is kept", _invalidates),
     Row("cache", "a hit skips all below, and costs what a call costs", _cache),
+    Row("circuit_breaker", "sees one outcome for a whole series of attempts; a hit needs none", _circuit_breaker),
+    Row("timeout", "around all attempts; the breaker sees its 504 as a failure", _timeout),
+    Row("retry", "attempts, each with a limit of its own, all within the deadline", _retry),
 )
 """The rows that are compiled per endpoint, outermost first; the handler's check is always innermost."""
 

@@ -31,7 +31,7 @@ Rule = Callable[[Sources], Iterator[str]]
 
 FLOORS = (
     ("types", "errors"),
-    ("policies", "core", "works"),
+    ("policies", "core", "works", "breaker*", "deadlines"),
     (
         "auth",
         "config*",
@@ -43,8 +43,9 @@ FLOORS = (
         "limit_fields",
         "stores",
         "leases",
+        "timers",
     ),
-    ("runtime", "exchange", "caching", "key_book", "ledger", "revocations"),
+    ("runtime", "exchange", "shared", "caching", "key_book", "ledger", "protected_resource", "revocations"),
     ("layers", "jobs", "db"),
     ("stack", "middleware"),
     ("integrations", "inspection", "cli*", "testing"),
@@ -60,6 +61,7 @@ OPTIONAL = {
     "hiredis": "forecourt.stores.redis",
     "httpx": "forecourt.auth.fetching",
     "joserfc": "forecourt.auth.jose",
+    "pybreaker": "forecourt.breaker_mirror",
     "redis": "forecourt.stores.redis",
     "yaml": "forecourt.config_yaml",
 }

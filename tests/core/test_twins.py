@@ -52,7 +52,11 @@ def leasing(dice: Dice) -> Step:
     ttl = dice.of(1, SECOND, 15 * SECOND)
     match dice.of("take", "take", "take", "renew", "release"):
         case "take":
-            return passing, "lease", (dice.of(1, 2, 3, 4), ttl, dice.of(*IDS), dice.of(0, 0, 0, 1), dice.of(1, 1, 2, 3))
+            return (
+                passing,
+                "lease",
+                (dice.of(1, 2, 3, 4, 0), ttl, dice.of(*IDS), dice.of(0, 0, 0, 1), dice.of(1, 1, 2, 3)),
+            )
         case "renew":
             return passing, "lease_renew", (ttl, dice.several(*IDS))
         case _:

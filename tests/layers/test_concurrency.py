@@ -244,3 +244,14 @@ async def test_never_more_than_the_limit_at_work_on_a_server(valkey: Valkey) -> 
         while valkey.ask("KEYS", "*"):
             await asyncio.sleep(0.01)
     await store.close()
+
+
+async def test_a_lease_that_another_limit_left_untaken_is_said_to_be_there() -> None:
+    """A call that the rate limit refuses holds none, and its fields say so."""
+    both = EndpointPolicy(rate_limit=FixedWindow(limit=1, window=60), concurrency=Concurrency(limit=3))
+    service = Service(both)
+    held = await service.call()
+    refused = await get(service.app, "/")
+    assert held.answer.headers["ratelimit"].endswith('"concurrency";r=2')
+    assert refused.status == 429
+    assert refused.headers["ratelimit"].endswith('"concurrency";r=3')

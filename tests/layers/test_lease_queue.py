@@ -210,3 +210,34 @@ async def end_tasks() -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def test_who_comes_later_does_not_go_past_the_line() -> None:
+    """A lease that is free while others wait for it is theirs, however soon a latecomer asks."""
+    service = Service(only(queue=2))
+    first, second = await service.begin(), await service.begin()
+    await service.advance(0.5, step=0.05)
+    await first.cancel()
+    latecomer = await service.begin()
+    assert (service.calls, latecomer.status) == (1, None)
+    await service.advance(0.1, step=0.01)
+    assert service.calls == 2
+    await latecomer.leave()
+    await second.cancel()
+    await service.advance(0.1, step=0.01)
+    assert service.calls == 3
+    service.go_on.set()
+    await latecomer.end()
+
+
+async def test_a_full_line_is_not_gone_past_either() -> None:
+    """While a lease is free but the line is full, who comes is refused, to come again in a second at the latest."""
+    service = Service(only(queue=1))
+    first, second = await service.begin(), await service.begin()
+    await service.advance(0.5, step=0.05)
+    await first.cancel()
+    refused = await get(service.app, "/")
+    assert (refused.status, refused.headers["retry-after"]) == (429, "1")
+    service.go_on.set()
+    await service.advance(0.1, step=0.01)
+    assert second.status == 200

@@ -157,8 +157,8 @@ def report(trials: int, store: str | None = None, seed: int | None = None) -> in
             kills = trials_on(server.url, trials, seed)
     else:
         kills = trials_on(store, trials, seed)
-    print(f"{trials} trials, {2 * trials} kills, seed {seed}: {dict(kills.outcomes)}")  # noqa: T201  # a command prints
-    print(*kills.faults or ["no double run, nothing in progress past its lease"], sep="\n")  # noqa: T201
+    print(f"{trials} trials, {2 * trials} kills, seed {seed}: {dict(kills.outcomes)}")  # a command prints
+    print(*kills.faults or ["no double run, nothing in progress past its lease"], sep="\n")
     return len(kills.faults)
 
 

@@ -2,6 +2,7 @@
 
 from forecourt.policies.api_keys import ApiKey, ApiKeys
 from forecourt.policies.cache import Cache
+from forecourt.policies.circuit_breaker import CircuitBreaker
 from forecourt.policies.concurrency import Concurrency
 from forecourt.policies.credits import Accounts, Credits, Quota
 from forecourt.policies.endpoint import EndpointPolicy
@@ -9,14 +10,17 @@ from forecourt.policies.flood_guard import FloodGuard
 from forecourt.policies.idempotency import Idempotency
 from forecourt.policies.issuer import Dpop, Introspection, Issuer, TokenCache
 from forecourt.policies.rate_limit import RateLimit, local_operation
+from forecourt.policies.retry import Retry
 from forecourt.policies.security import Security
 from forecourt.policies.strategies import Debounce, FixedWindow, SlidingWindow, Throttle, TokenBucket
+from forecourt.policies.timeout import Timeout
 
 __all__ = [
     "Accounts",
     "ApiKey",
     "ApiKeys",
     "Cache",
+    "CircuitBreaker",
     "Concurrency",
     "Credits",
     "Debounce",
@@ -29,9 +33,11 @@ __all__ = [
     "Issuer",
     "Quota",
     "RateLimit",
+    "Retry",
     "Security",
     "SlidingWindow",
     "Throttle",
+    "Timeout",
     "TokenBucket",
     "TokenCache",
     "local_operation",

@@ -3,11 +3,14 @@
 from typing import ClassVar
 
 from forecourt.policies.cache import CacheField, InvalidatesField
+from forecourt.policies.circuit_breaker import CircuitBreakerField
 from forecourt.policies.concurrency import ConcurrencyField
 from forecourt.policies.credits import CreditsField
 from forecourt.policies.idempotency import IdempotencyField
 from forecourt.policies.rate_limit import RateLimits
+from forecourt.policies.retry import RetryField
 from forecourt.policies.security import SecurityField
+from forecourt.policies.timeout import TimeoutField
 from forecourt.policies.wording import Words
 
 
@@ -25,19 +28,19 @@ class EndpointPolicy(Words):
     credits: CreditsField = None
     cache: CacheField = None
     invalidates: InvalidatesField = None
+    circuit_breaker: CircuitBreakerField = None
+    timeout: TimeoutField = None
+    retry: RetryField = None
 
     file_words: ClassVar[frozenset[str]] = frozenset({"preset"})
     later: ClassVar[frozenset[str]] = frozenset(
         {
-            "circuit_breaker",
             "encryption",
             "logging",
             "max_body",
             "metrics",
             "offload",
             "priority",
-            "retry",
-            "timeout",
             "tracing",
         }
     )

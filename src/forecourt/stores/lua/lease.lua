@@ -9,7 +9,7 @@ do
     room = $A1 - live
     if room <= 0 then
       local first = call('ZRANGEBYSCORE', $K1, '(' .. int(now), '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
-      v2$, ok$ = first[2] - now, $A4 + 0
+      v2$, ok$ = (first[2] or now) - now, $A4 + 0
       room = ok$
     end
   end
