@@ -56,6 +56,9 @@ class Flaky:
         self._app = starlette(config, route, clock=self.clock)
         return self._app  # type: ignore[return-value]  # an ASGI app
 
+    async def _after(self, number: int) -> None:
+        self.after.append(number)
+
     async def _own(self, request: Request) -> Response:
         body = await request.body()
         self.bodies.append(body)
@@ -68,7 +71,7 @@ class Flaky:
         if isinstance(said, Exception):
             raise said
         number = self.calls
-        background = BackgroundTask(self.after.append, number)
+        background = BackgroundTask(self._after, number)
         return PlainTextResponse(f"attempt {number}", said, headers=self.headers, background=background)
 
 
