@@ -129,6 +129,14 @@ def _unmeasured(_run: Run) -> None:
     return None
 
 
+def _known_token(run: Run) -> list[float]:
+    """Compare what the policy adds to the stack with what the peer adds to the app."""
+    table = run.table("auth", "auth")
+    names = ("forecourt, known token, HS256", "forecourt, no policy", "PyJWT HS256")
+    ours, bare, peer = (table.over_floor(table.row(name)) for name in names)
+    return [(one - other) / theirs for one, other, theirs in zip(ours, bare, peer, strict=True)]
+
+
 _ALONE = "forecourt, one limit, that layer alone"
 
 TARGETS = (
@@ -174,8 +182,16 @@ TARGETS = (
         _of("e2e", "uvicorn_1", "forecourt, Valkey", "FastAPI alone"),
         at_most=False,
     ),
-    Target("a cache hit / the uncached request, 1 KB", 0.25, _unmeasured),
-    Target("a cache hit of 100 KB / one of 1 KB", 2, _unmeasured),
+    Target(
+        "a cache hit / the uncached request, 1 KB",
+        0.25,
+        _of("peers", "cache_hit_memory", "forecourt, 1 KB", "FastAPI alone"),
+    ),
+    Target(
+        "a cache hit of 100 KB / one of 1 KB",
+        2,
+        _of("peers", "cache_hit_memory", "forecourt, 100 KB", "forecourt, 1 KB"),
+    ),
     Target(
         "added at 1,000 routes / at 1 route, bare ASGI",
         1.2,
@@ -186,6 +202,7 @@ TARGETS = (
         1.2,
         _across("bases", ("fastapi_1000_first", "forecourt, one limit"), ("fastapi_1", "forecourt, one limit")),
     ),
+    Target("auth of a known token, added to the stack / what Depends and PyJWT HS256 add", 0.05, _known_token),
     Target("the rate limit layer alone in memory / the best peer", 0.5, _best("rate_limit", "memory", _ALONE)),
     Target("the rate limit layer alone on Valkey / the best peer", 0.5, _best("rate_limit", "valkey", _ALONE)),
     Target(

@@ -45,6 +45,14 @@ class TestOnAServer:
             await check_store(KEYED, store)
         await check_store(JobConfig(default=EndpointPolicy(credits="off")), store)
 
+    async def test_what_is_carried_out_once_is_not_warned_of(
+        self, served: tuple[Valkey, RedisStore], caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """A crash's losses are warned of for credits only."""
+        _, store = served
+        await check_store(KEYED, store)
+        assert caplog.text == ""
+
     async def test_one_without_an_append_only_file_is_warned_of(
         self, served: tuple[Valkey, RedisStore], caplog: pytest.LogCaptureFixture
     ) -> None:

@@ -12,6 +12,7 @@ from forecourt.config_policies import (
     Policies,
     ResolvedPolicy,
 )
+from forecourt.core.retrying import IDEMPOTENT
 from forecourt.errors import ConfigError
 from forecourt.policies.wording import nearest, not_allowed, spelt
 
@@ -68,6 +69,7 @@ def misfits(
         found += impossible(policy.fields, endpoint.name, _route(endpoint), endpoint.methods)
         found += cache_misfits(policy, endpoint.path, endpoint.methods, endpoint.protocol)
         found += _without_fallback(policy)
+        found += _unsafe_retry(policy, endpoint)
     found += _without_layer(resolved, layers, flood_guard=flood_guard)
     return list(dict.fromkeys(found))
 
@@ -128,6 +130,19 @@ def _for_websockets_only(policy: ResolvedPolicy, endpoint: EndpointLike) -> Iter
             yield f"{place}: {not_allowed(limit.count, reason)}"
 
 
+def _unsafe_retry(policy: ResolvedPolicy, endpoint: EndpointLike) -> Iterator[str]:
+    """Tell of an endpoint's own retry where no method may be carried out twice; others' it has no use of."""
+    retry = policy.retry
+    source = policy.fields["retry"].source
+    if retry is None or retry.unsafe or not source.startswith("endpoint"):
+        return
+    if endpoint.methods is not None and endpoint.methods.isdisjoint(IDEMPOTENT):
+        yield (
+            f"retry of {source}: {_route(endpoint)} is not idempotent, so it would never be tried again;"
+            " say unsafe=True if it may be carried out twice"
+        )
+
+
 def _without_fallback(policy: ResolvedPolicy) -> Iterator[str]:
     """Tell of a breaker whose fallback another policy of the endpoint would have to give, and there is none."""
     breaker = policy.circuit_breaker
@@ -135,8 +150,12 @@ def _without_fallback(policy: ResolvedPolicy) -> Iterator[str]:
         return
     field = {"stale": "cache", "offload": "offload"}[breaker.fallback]
     said = policy.fields.get(field)
-    if said is None or said.value is None:
-        reason = f'endpoint "{policy.endpoint}" has no {field} policy that could answer instead'
+    gives = said is not None and said.value is not None
+    if field == "cache":
+        gives = policy.cache is not None and bool(policy.cache.stale_if_error)
+    if not gives:
+        needed = "cache policy with stale_if_error" if field == "cache" else "offload policy"
+        reason = f'endpoint "{policy.endpoint}" has no {needed} that could answer instead'
         source = policy.fields["circuit_breaker"].source
         yield f"circuit_breaker.fallback of {source}: {not_allowed(breaker.fallback, reason)}"
 

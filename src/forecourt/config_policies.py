@@ -15,6 +15,7 @@ from forecourt.policies.credits import Credits
 from forecourt.policies.endpoint import EndpointPolicy
 from forecourt.policies.idempotency import Idempotency
 from forecourt.policies.rate_limit import RateLimit
+from forecourt.policies.retry import Retry
 from forecourt.policies.security import Security
 from forecourt.policies.timeout import Timeout
 from forecourt.policies.wording import spelt
@@ -83,6 +84,24 @@ class ResolvedPolicy:
         return value if isinstance(value, Credits) else None
 
     @property
+    def circuit_breaker(self) -> CircuitBreaker | None:
+        """When calls are kept from what has failed; None when off."""
+        value = self.fields["circuit_breaker"].value
+        return value if isinstance(value, CircuitBreaker) else None
+
+    @property
+    def retry(self) -> Retry | None:
+        """When a call that failed is tried again; None when off."""
+        value = self.fields["retry"].value
+        return value if isinstance(value, Retry) else None
+
+    @property
+    def timeout(self) -> Timeout | None:
+        """How long a call may take; None when off."""
+        value = self.fields["timeout"].value
+        return value if isinstance(value, Timeout) else None
+
+    @property
     def cache(self) -> Cache | None:
         """Which answers are kept; None when off."""
         value = self.fields["cache"].value
@@ -93,18 +112,6 @@ class ResolvedPolicy:
         """The tags that a call makes invalid; empty when off."""
         value = self.fields["invalidates"].value
         return value if isinstance(value, frozenset) else frozenset()
-
-    @property
-    def circuit_breaker(self) -> CircuitBreaker | None:
-        """When calls are kept from what has failed; None when off."""
-        value = self.fields["circuit_breaker"].value
-        return value if isinstance(value, CircuitBreaker) else None
-
-    @property
-    def timeout(self) -> Timeout | None:
-        """How long a call may take; None when off."""
-        value = self.fields["timeout"].value
-        return value if isinstance(value, Timeout) else None
 
 
 class Glob(NamedTuple):

@@ -40,12 +40,7 @@ _OTHER_BEGINNINGS = frozenset({"websocket.http.response.start", "websocket.accep
 """Besides `http.response.start`; an accepted WebSocket has no status and counts as 101."""
 
 _BODIES = frozenset(
-    {
-        "http.response.body",
-        "http.response.pathsend",
-        "http.response.zerocopysend",
-        "websocket.http.response.body",
-    }
+    {"http.response.body", "http.response.pathsend", "http.response.zerocopysend", "websocket.http.response.body"}
 )
 """Messages that end a response unless they say that more comes (pathsend never does)."""
 

@@ -21,8 +21,8 @@ from forecourt.core.credits import lines_of
 from forecourt.core.keeping import NO, UNKNOWN
 from forecourt.core.periods import DAY
 from forecourt.errors import ConfigError, StoreDown, StoreError
-from forecourt.policies import Idempotency
 from forecourt.policies.credits import MOST_CREDITS, Accounts, Credits
+from forecourt.policies.idempotency import Idempotency
 from forecourt.principals import Keys, Principal
 from forecourt.stores.contract import Answer, Question, Store
 from forecourt.types import SECOND

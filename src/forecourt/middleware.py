@@ -201,6 +201,12 @@ class CircuitBreakerMiddleware(PolicyMiddleware):
     installs = ("circuit_breaker",)
 
 
+class RetryMiddleware(PolicyMiddleware):
+    """The stack with the retries alone."""
+
+    installs = ("retry",)
+
+
 class TimeoutMiddleware(PolicyMiddleware):
     """The stack with the timeouts alone."""
 

@@ -16,6 +16,7 @@ from forecourt.ledger import open_store
 from forecourt.principals import Keys
 from forecourt.responses import Renderer, render
 from forecourt.stores.contract import Settlement, Store
+from forecourt.stores.memory import MemoryStore
 from forecourt.timers import Timers
 from forecourt.types import Clock
 from forecourt.works import Works
@@ -34,9 +35,9 @@ class Runtime:
         self.keys = Keys(config.namespace)
         self.clients = Clients(config.trusted_proxies, ipv6_prefix=config.ipv6_prefix)
         self.heartbeat = Heartbeat(store.settle, clock)
-        self.works = Works()
         self.timers = Timers(clock)
         config.breakers.bind(clock)
+        self.works = Works()
         self.mismatches = 0
         """How often another endpoint ran than the one resolved; anything but 0 is a fault."""
         self.closing: list[Callable[[], Awaitable[None]]] = []
@@ -76,6 +77,8 @@ class Runtime:
 
     async def settled(self, settlements: Sequence[Settlement]) -> None:
         """Tell the store and return when it knows; cancelled, this returns early but the telling goes on."""
+        if type(self.store) is MemoryStore:
+            return await self._settle(settlements)  # it never waits, so no task is needed
         await asyncio.shield(self._settling.start(self._settle(settlements), "a settlement"))
 
     async def _settle(self, settlements: Sequence[Settlement]) -> None:

@@ -25,6 +25,7 @@ from forecourt.layers.handler import HandlerLayer
 from forecourt.layers.idempotency import IdempotencyLayer
 from forecourt.layers.invalidates import SAFE, InvalidatesLayer
 from forecourt.layers.rate_limit import RateLimitLayer
+from forecourt.layers.retry import RetryLayer
 from forecourt.layers.timeout import TimeoutLayer
 from forecourt.routing import Endpoint, RouteTable
 from forecourt.runtime import Runtime
@@ -121,8 +122,18 @@ def _circuit_breaker(app: ASGIApp, site: Site) -> ASGIApp | None:
 def _timeout(app: ASGIApp, site: Site) -> ASGIApp | None:
     if site.endpoint is None or site.policy is None or (policy := site.policy.timeout) is None:
         return None
-    limit = min(policy.limit(), policy.attempt() or policy.limit())
+    limit = policy.limit() if site.policy.retry else min(policy.limit(), policy.attempt() or policy.limit())
     return TimeoutLayer(app, limit=limit, runtime=site.runtime, until_start=policy.until == "start")
+
+
+def _retry(app: ASGIApp, site: Site) -> ASGIApp | None:
+    if site.endpoint is None or site.policy is None or (policy := site.policy.retry) is None:
+        return None
+    timeout = site.policy.timeout
+    if timeout is not None and (limit := timeout.attempt()) is not None:
+        until_start = timeout.until == "start"
+        app = TimeoutLayer(app, limit=limit, runtime=site.runtime, until_start=until_start, attempt=True)
+    return RetryLayer(app, policy=policy, runtime=site.runtime)
 
 
 ERRORS = "errors"
@@ -154,8 +165,9 @@ ROWS: tuple[Row, ...] = (
     Row("credits", "charged only for work that is new and was let in", _where("credits", CreditsLayer)),
     Row("invalidates", "below all that refuses, so that only handlers invalidate what is kept", _invalidates),
     Row("cache", "a hit skips all below, and costs what a call costs", _cache),
-    Row("circuit_breaker", "sees one outcome for a whole series of attempts", _circuit_breaker),
+    Row("circuit_breaker", "sees one outcome for a whole series of attempts; a hit needs none", _circuit_breaker),
     Row("timeout", "around all attempts; the breaker sees its 504 as a failure", _timeout),
+    Row("retry", "attempts, each with a limit of its own, all within the deadline", _retry),
 )
 """The rows that are compiled per endpoint, outermost first; the handler's check is always innermost."""
 

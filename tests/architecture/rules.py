@@ -45,7 +45,7 @@ FLOORS = (
         "leases",
         "timers",
     ),
-    ("runtime", "exchange", "shared", "caching", "key_book", "ledger", "revocations"),
+    ("runtime", "exchange", "shared", "caching", "key_book", "ledger", "protected_resource", "revocations"),
     ("layers", "jobs", "db"),
     ("stack", "middleware"),
     ("integrations", "inspection", "cli*", "testing"),

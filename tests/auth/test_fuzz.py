@@ -1,6 +1,6 @@
 """Hostile fields and tokens: 400, 401, 403, 503 or a correct accept, and nothing else; nothing of them is logged.
 
-FORECOURT_EXAMPLES says how many are tried; by default enough to see that it works.
+FORECOURT_EXAMPLES says how many times as many are tried; by default enough to see that it works.
 """
 
 import asyncio
@@ -18,8 +18,9 @@ from forecourt import ApiKeys, Dpop, Security
 from forecourt.auth.compact import encoded
 from forecourt.policies.api_keys import ApiKey
 from tests.auth.service import Guarded
+from tests.core.bench import examples
 
-EXAMPLES = int(os.environ.get("FORECOURT_EXAMPLES", "3000"))
+EXAMPLES = examples(3000)
 VALUES: tuple[object, ...] = (
     None, True, False, 0, -1, 1.5, 1e300, 2**70, "", "a", "at+jwt", "JWT", "none", "HS256", "RS256", [], {}, [1], ["a"],
     {"a": 1}, [[[]]], "\u0000", "é", "https://issuer.example", "tests", ["tests"], 1_700_003_600, {"jkt": "x"},

@@ -249,7 +249,7 @@ def test_a_fallback_needs_its_layer() -> None:
     (problem,) = inspect(service).problems
     assert problem == (
         'circuit_breaker.fallback of endpoint "work": "stale" is not allowed: '
-        'endpoint "work" has no cache policy that could answer instead'
+        'endpoint "work" has no cache policy with stale_if_error that could answer instead'
     )
     assert OPEN == "circuit open"
     with pytest.raises(ConfigError, match="fallback"):

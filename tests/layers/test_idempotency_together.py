@@ -65,6 +65,17 @@ async def test_a_replay_costs_nothing() -> None:
     assert (await account.service.post("k2")).status == 402
 
 
+async def test_a_replay_is_given_to_who_could_not_pay_for_the_call() -> None:
+    """Even where the ledger has forgotten that it was paid: the charge is asked for in the same trip, and moot."""
+    account = await Account(2).open()
+    await account.service.post()
+    await settle_down()
+    entries = account.service.store._entries  # type: ignore[attr-defined]  # the memory store's
+    for key in [each for each in entries if each.endswith(":ids")]:
+        entries[key] = (None, 0)
+    assert (await account.service.post()).headers["idempotent-replayed"] == "true"
+
+
 async def test_a_call_that_cannot_be_paid_leaves_no_claim() -> None:
     """402, and with credits the same key is carried out."""
     account = await Account(1).open()

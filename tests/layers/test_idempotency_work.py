@@ -353,3 +353,14 @@ async def test_a_client_that_leaves_between_answer_and_request() -> None:
     await caller.leave()
     await caller.end()
     assert (await service.post(path="/deaf")).headers["idempotent-replayed"] == "true"
+
+
+async def test_a_claim_is_renewed_while_its_request_comes() -> None:
+    """A client that sends for longer than a lease keeps its key."""
+    service = Keyed(lease=15)
+    caller = Poster(service.app, keyed(), parts=[b"half"])
+    await settle_down()
+    await service.advance(60)
+    assert (await service.post()).headers["retry-after"] == "1"
+    await caller.cancel()
+    await caller.leave()

@@ -64,8 +64,10 @@ async def test_a_write_invalidates_below_400(status: int, gone: bool) -> None:
 
 
 async def test_an_unsafe_method_invalidates_its_own_path() -> None:
-    """RFC 9111 §4.4: "A cache MUST invalidate the target URI when it receives a non-error status code in response to an
-    unsafe request method", whatever the query; other paths stay.
+    """As RFC 9111 §4.4 says.
+
+    RFC 9111 §4.4: "A cache MUST invalidate the target URI when it receives a non-error status code in response to
+    an unsafe request method", whatever the query; other paths stay.
     """
     records = Records(EndpointPolicy(cache=Cache(ttl=60)))
     assert [await runs(records, path) for path in ("/records/1", "/records/1?a", "/records/2")] == [1, 2, 3]

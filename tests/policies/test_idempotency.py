@@ -3,7 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
-from forecourt import ConfigError, EndpointPolicy, Idempotency, JobConfig
+from forecourt import ConfigError, EndpointPolicy, Idempotency, JobConfig, Security
 from tests.layers.keyed import Keyed
 from tests.services import starlette
 
@@ -81,3 +81,15 @@ async def test_an_endpoint_that_only_reads_has_no_use_for_it() -> None:
         await get(app, "/")
     app = starlette(JobConfig(default=keyed), Route("/", text, name="text"))
     assert (await get(app, "/")).status == 200
+
+
+@pytest.mark.parametrize(
+    ("security", "kept"), [(Security(), True), (Security(anonymous=True), False), (Security(public=True), False)]
+)
+def test_principals_tell_callers_apart(security: Security, kept: bool) -> None:
+    """Where everyone has one, a default needs no other key; elsewhere it is skipped."""
+    config = JobConfig(default=EndpointPolicy(security=security, idempotency=Idempotency()))
+    resolved = config.policy_for("do")
+    assert resolved is not None
+    assert (resolved.idempotency is not None) is kept
+    assert bool(resolved.skipped) is not kept

@@ -7,12 +7,13 @@ import json
 import logging
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 from pydantic import TypeAdapter, ValidationError
 
-from forecourt.auth.credentials import Credential, Rejected, User
+from forecourt.auth.credentials import Credential, Rejected, plain
 from forecourt.core.api_key import NOBODY, hashed, id_of, same
 from forecourt.errors import ConfigError, StoreError
 from forecourt.policies.api_keys import ApiKey, ApiKeys
@@ -121,8 +122,8 @@ class ApiKeyVerifier:
         principal = Principal(self._policy.issuer, record.owner, record.tenant, record.tier, scopes, roles)
         expires = None if record.expires is None else round(record.expires.timestamp() * SECOND)
         issued = 0 if record.created is None else round(record.created.timestamp() * SECOND)
-        user = User(principal)
-        return _Known(record.hash, Credential(principal, user, SCHEME, expires=expires, issued=issued, id=record.id))
+        known = replace(plain(principal, SCHEME), expires=expires, issued=issued, id=record.id)
+        return _Known(record.hash, known)
 
 
 class _File:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from forecourt.auth.api_keys import ApiKeyVerifier, Find
 from forecourt.auth.compact import encoded
-from forecourt.auth.credentials import Authenticator, Credential, Denied, Rejected, User, credential
+from forecourt.auth.credentials import Authenticator, Credential, Denied, Rejected, credential, plain
 from forecourt.auth.dpop import ProofReader
 from forecourt.auth.introspection import Introspector
 from forecourt.auth.jwks import RemoteRing
@@ -231,7 +231,7 @@ class Authentication:
                 logger.exception("authenticator %r failed: %s", name, type(error).__name__)
                 return UNAVAILABLE
             if principal is not None:
-                return Credential(principal, User(principal), name)
+                return plain(principal, name)
         return otherwise
 
 

@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple, Protocol
 
 from starlette.authentication import AuthCredentials, BaseUser
 
+from forecourt.core.permits import Standing
 from forecourt.core.tokens import Claims, Told
 from forecourt.principals import Principal
 from forecourt.types import Scope
@@ -54,20 +55,19 @@ class User(BaseUser):
 class Credential:
     """A caller who is known, by `scheme`; instants in µs.
 
-    It holds from `begins` until `expires` (None: no end is known). `id` and `issued` are what revocations are asked
-    by. `thumbprint`: the key that a token is bound to, and `ath` the hash that a proof must name. `local`: it counts
-    on this machine only.
+    `standing`: what endpoints may ask of the caller. It holds from `begins` until `expires` (None: no end is known).
+    `id` and `issued` are what revocations are asked by. `thumbprint`: the key that a token is bound to, and `ath` the
+    hash that a proof must name. `local`: it counts on this machine only.
     """
 
     principal: Principal
     user: User
     scheme: str
+    standing: Standing
     begins: int = 0
     expires: int | None = None
     issued: int = 0
     id: str | None = None
-    auth_time: int | None = None
-    acr: str | None = None
     thumbprint: str | None = None
     ath: str = ""
     local: bool = False
@@ -100,16 +100,20 @@ def credential(told: Told, scheme: str, claims: Claims, *, ath: str = "", local:
         principal,
         User(principal, claims),
         scheme,
+        Standing(told.scopes, told.roles, told.auth_time, told.acr),
         told.begins,
         told.expires,
         told.issued,
         told.id,
-        told.auth_time,
-        told.acr,
         told.thumbprint,
         ath,
         local,
     )
+
+
+def plain(principal: Principal, scheme: str) -> Credential:
+    """Build the credential of a caller of whom no more is known than who they are."""
+    return Credential(principal, User(principal), scheme, Standing(principal.scopes, principal.roles))
 
 
 def starlette_credentials(principal: Principal) -> AuthCredentials:

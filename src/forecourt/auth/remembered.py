@@ -1,8 +1,8 @@
 """Tokens that were verified a short while ago, so that the same one costs a look-up.
 
-Only successes are kept, by the SHA-256 of the whole Authorization value, so that nothing in memory is a token. What
-could have changed is looked at each time: the instants of the token, and whether the key that it was verified with is
-still on its ring. Scopes, roles, logins and revocations are never remembered; they are asked per call.
+Only successes are kept, by a hash of 256 bits (BLAKE2b) of the whole Authorization value, so that nothing in memory is
+a token. What could have changed is looked at each time: the instants of the token, and whether the key that it was
+verified with is still on its ring. Scopes, roles, logins and revocations are never remembered; they are asked per call.
 """
 
 import hashlib
@@ -35,7 +35,7 @@ class Remembered:
 
     def get(self, value: bytes, now: int) -> Credential | None:
         """Return the credential of an Authorization value, if it is known and still holds."""
-        digest = hashlib.sha256(value).digest()
+        digest = _digest(value)
         entry = self._entries.get(digest)
         if entry is None:
             return None
@@ -61,4 +61,8 @@ class Remembered:
         if len(self._entries) >= self._size:
             del self._entries[next(iter(self._entries))]
         since = max(credential.begins, now - self._ttl)
-        self._entries[hashlib.sha256(value).digest()] = Entry(credential, since, until, *(key or (None, "")))
+        self._entries[_digest(value)] = Entry(credential, since, until, *(key or (None, "")))
+
+
+def _digest(value: bytes) -> bytes:
+    return hashlib.blake2b(value, digest_size=32).digest()

@@ -119,25 +119,39 @@ class Caching:
         return self.guard is None or self.guard.holds(now)
 
     def questions(self, spot: Spot, own: str, unwanted: int = 0) -> list[Question]:
-        """Return what to ask the store for a spot; its tags' stamps come first."""
+        """Return what to ask the store for: the tags' stamps, the entry, and the log where the tier is silent."""
         fresh = unique()
         asked = [Question("cache_tag", self._tag_key(tag), (fresh, TAG_TTL), "miss") for tag in spot.tags]
         args = (spot.variant, spot.names_text, own, LEAD, unwanted)
-        return [*asked, Question("cache_look", self._key(spot), args, "miss")]
+        asked.append(Question("cache_look", self._key(spot), args, "miss"))
+        now = self.clock.now()
+        if self.guard is not None and not self.guard.holds(now):
+            reading = self.guard.question()
+            spot.reading = int(reading.args[0]), now
+            asked.append(reading)
+        return asked
 
     def read(self, spot: Spot, answers: Sequence[Answer]) -> Found:
         """Return what the store answered; what cannot be understood is a miss."""
-        if len(answers) != len(spot.tags) + 1 or not all(answer.values for answer in answers):
+        if not all(answer.values for answer in answers):
             return self._down()
         if self.down:
             self.down = False
             logger.info("the cache's store is back")
+        if spot.reading is not None and self.guard is not None:
+            self.guard.read(answers[-1], *spot.reading)
+            spot.reading, answers = None, answers[:-1]
+            if not self._ordered:
+                # One script read the log, the stamps and the entry: they are of one instant.
+                spot.seen = self.tier.position
         spot.stamps = tuple([bytes(answer.values[0]).decode("ascii") for answer in answers[:-1]])
         kind, left, resident, filled = (int(value) for value in answers[-1].values[:4])
         names, head, body = (bytes(value) for value in answers[-1].values[4:])
         if kind == ops.OTHER_NAMES:
             return Found(names=tuple(names.split(b",")) if names else ())
         leads, waits = kind in ops.LEADS, left if kind in ops.WAITS else 0
+        if leads or kind == ops.ABSENT_PASS:
+            spot.seen = self.tier.position  # the handler has not run yet
         if kind == ops.ABSENT_PASS:
             return Found(passes=True)
         entry = self._entry(spot, head, body, resident, filled) if filled else None

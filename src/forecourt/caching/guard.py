@@ -3,20 +3,17 @@
 One task reads the log every 25 ms while the tier is used, and stops a while after. What others have made invalid is cut
 in the tier. A read counts from when it was sent; one that fails counts for nothing, so when the connection is cut the
 tier is silent after 50 ms, and the store is asked, which misses. Where records are missing in between, everything
-in the tier is invalid.
+in the tier is invalid. A look-up that finds the tier silent reads the log along, in the same trip.
 """
 
 import asyncio
-import logging
 import random
 from contextlib import suppress
 
 from forecourt.caching.tier import Tier
 from forecourt.errors import StoreError
-from forecourt.stores.contract import Question, Settlement, Store
+from forecourt.stores.contract import Answer, Question, Settlement, Store
 from forecourt.types import Clock
-
-logger = logging.getLogger("forecourt")
 
 EVERY = 0.025
 VALID = 50_000
@@ -61,14 +58,13 @@ class Guard:
             self._task = None
         self._sent = -VALID
 
-    async def read(self) -> None:
-        """Read the log once; raises nothing."""
-        sent = self._clock.now()
-        try:
-            (answer,) = await self._store.decide([Question("cache_log", self._key, (self._known, _KEPT), "miss")])
-        except StoreError:
-            return
-        if len(answer.values) != 3:
+    def question(self) -> Question:
+        """Return what reads the log, alone or beside a look-up."""
+        return Question("cache_log", self._key, (self._known, _KEPT), "miss")
+
+    def read(self, answer: Answer, known: int, sent: int) -> None:
+        """Take what was read from the log; `known` and `sent`: from where, and when that was asked."""
+        if len(answer.values) != 3 or known != self._known:
             return
         last, whole, text = answer.values
         if whole:
@@ -76,7 +72,7 @@ class Guard:
         else:
             self._tier.cut_all()
         self._known = int(last)
-        self._sent = sent
+        self._sent = max(self._sent, sent)
 
     def _apply(self, text: str) -> None:
         for line in filter(None, text.split("\n")):
@@ -89,8 +85,8 @@ class Guard:
 
     async def _poll(self) -> None:
         while self._clock.now() - self._used < _IDLE:
-            try:
-                await self.read()
-            except Exception:
-                logger.exception("the cache's log could not be read: this process's tier is silent")
+            question, sent = self.question(), self._clock.now()
+            with suppress(StoreError):
+                (answer,) = await self._store.decide([question])
+                self.read(answer, int(question.args[0]), sent)
             await self._clock.sleep(EVERY * random.uniform(0.8, 1.0))  # noqa: S311  # jitter

@@ -12,7 +12,7 @@ class Spot:
     """A place in the cache: the parts of its key, the request fields that select there, and the ids of its tags.
 
     `seen`: the process tier's position when it was asked for, before any handler or store. `stamps`: those of the tags,
-    as the store gave them then.
+    as the store gave them then. `reading`: from where the log is read along, and when that was asked.
     """
 
     parts: Parts
@@ -21,6 +21,7 @@ class Spot:
     tags: tuple[str, ...]
     seen: int
     stamps: tuple[str, ...] = ()
+    reading: tuple[int, int] | None = None
     _variant: str | None = field(default=None)
 
     @property

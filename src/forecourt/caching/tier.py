@@ -74,7 +74,8 @@ class Tier:
 
     def put(self, parts: Parts, selection: Selection, entry: Entry, tags: tuple[str, ...]) -> None:
         """Keep an entry, unless it is invalid already or as large as all there is room for."""
-        if entry.weight > self._most // 4 or not self.valid(entry.seen, tags):
+        weight = entry.weight
+        if weight > self._most // 4 or not self.valid(entry.seen, tags):
             return
         resource = self._resources.get(parts)
         if resource is None or (resource.names != entry.names) or len(resource.entries) >= MOST_VARIANTS:
@@ -82,8 +83,8 @@ class Tier:
             resource = self._resources[parts] = _Resource(entry.names)
         self._drop(parts, resource, selection, empty=False)
         resource.entries[selection] = (entry, tags)
-        resource.weight += entry.weight
-        self.weight += entry.weight
+        resource.weight += weight
+        self.weight += weight
         self._resources.move_to_end(parts)
         while self.weight > self._most:
             self.forget(next(iter(self._resources)))

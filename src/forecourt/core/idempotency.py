@@ -21,6 +21,7 @@ any body is read; taking over keeps the one that is known, so that a retry with 
 A record counts for its caller once it is completed or unknown (`kept`); `room` refuses what would be one too many.
 """
 
+from bisect import bisect_left, insort
 from typing import NamedTuple, assert_never, cast
 
 from forecourt.core.operations import Arg, Operation, Outcome, State, Value, Write, register
@@ -54,6 +55,38 @@ class Unknown(NamedTuple):
 
 
 Record = Claimed | Completed | Unknown
+
+
+class Records:
+    """What a caller keeps: names and when they end, in that order.
+
+    Changed in place, unlike other states: a caller has many, only a settlement changes them, and settlements are
+    computed once and written.
+    """
+
+    __slots__ = ("ends", "order")
+
+    def __init__(self) -> None:
+        self.order: list[tuple[int, str]] = []
+        self.ends: dict[str, int] = {}
+
+    def ended(self, now: int) -> int:
+        """Return how many have ended."""
+        return bisect_left(self.order, (now + 1, ""))
+
+    def keep(self, name: str, ends: int, now: int) -> None:
+        """Forget those that have ended, and keep one more, or one for longer."""
+        ended = self.ended(now)
+        for _, gone in self.order[:ended]:
+            del self.ends[gone]
+        del self.order[:ended]
+        before = self.ends.get(name, 0)
+        if before >= ends:
+            return
+        if before:
+            del self.order[bisect_left(self.order, (before, name))]
+        self.ends[name] = ends
+        insort(self.order, (ends, name))
 
 
 def claim(states: tuple[State | None, ...], now: int, args: tuple[Arg, ...]) -> Outcome:
@@ -130,18 +163,20 @@ def room(states: tuple[State | None, ...], now: int, args: tuple[Arg, ...]) -> O
     Values: records kept, µs until the first of them ends where there is no room, else 0.
     """
     most, name = cast("tuple[int, str]", args)
-    live = _live(states, now)
-    if len(live) < most or name in live:
-        return Outcome("go", (len(live), 0))
-    return Outcome("refuse", (len(live), min(live.values()) - now))
+    records = _records(states)
+    ended = records.ended(now)
+    live = len(records.order) - ended
+    if live < most or records.ends.get(name, 0) > now:
+        return Outcome("go", (live, 0))
+    return Outcome("refuse", (live, records.order[ended][0] - now))
 
 
 def keep(states: tuple[State | None, ...], now: int, args: tuple[Arg, ...]) -> Outcome:
     """Count a record as kept; args: the record's name, for how many µs."""
     name, ttl = cast("tuple[str, int]", args)
-    live = _live(states, now)
-    live[name] = max(now + ttl, live.get(name, 0))
-    return Outcome("go", (), (Write((live,), max(live.values())),))
+    records = _records(states)
+    records.keep(name, now + ttl, now)
+    return Outcome("go", (), (Write((records,), records.order[-1][0]),))
 
 
 def _by(states: tuple[State | None, ...], fence: str, after: Record) -> Outcome:
@@ -162,9 +197,8 @@ def _kept(record: Record) -> Write:
     return Write(record, record.ends)
 
 
-def _live(states: tuple[State | None, ...], now: int) -> dict[str, int]:
-    kept = cast("tuple[dict[str, int]]", states[0])[0] if states[0] else {}
-    return {name: ends for name, ends in kept.items() if ends > now}
+def _records(states: tuple[State | None, ...]) -> Records:
+    return cast("tuple[Records]", states[0])[0] if states[0] else Records()
 
 
 CLAIM = register(Operation("idempotency_claim", "claim", 4, claim, undo=released))

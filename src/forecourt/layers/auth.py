@@ -23,7 +23,7 @@ from starlette.authentication import AuthCredentials, UnauthenticatedUser
 from forecourt.auth.authentication import Authentication, Outcome
 from forecourt.auth.credentials import Credential, Rejected, starlette_credentials
 from forecourt.auth.dpop import Proof
-from forecourt.core.permits import Challenge, Demand, Standing, permitted
+from forecourt.core.permits import Challenge, Demand, permitted
 from forecourt.core.permits import Verdict as Permit
 from forecourt.exchange import Exchange, exchange_of
 from forecourt.layers.ending import Ending
@@ -125,8 +125,10 @@ class AuthLayer:
             return self._refused(exchange, cast("Rejected | None", found))
         if self._schemes is not None and found.scheme not in self._schemes:
             return self._refused(exchange, Rejected("token", "this way to authenticate does not count here"))
-        if not self._asks_nothing and (permit := self._permit(found)) != "go":
-            return self._forbidden(exchange, permit, found)
+        if not self._asks_nothing:
+            permit = permitted(self._demand, found.standing, self._clock.now())
+            if permit != "go":
+                return self._forbidden(exchange, permit, found)
         scope = exchange.scope
         if self._revocation or found.thumbprint is not None:
             refused = self._must_ask(exchange, found)
@@ -136,11 +138,6 @@ class AuthLayer:
         scope["user"] = found.user
         scope["auth"] = starlette_credentials(found.principal)
         return None
-
-    def _permit(self, found: Credential) -> Permit:
-        principal = found.principal
-        standing = Standing(principal.scopes, principal.roles, found.auth_time, found.acr)
-        return permitted(self._demand, standing, self._clock.now())
 
     def _must_ask(self, exchange: Exchange, found: Credential) -> Refusal | None:
         """Judge the proof, and note what only the store knows."""

@@ -16,8 +16,10 @@ from forecourt.caching.caching import Caching
 from forecourt.core.caching import status
 from forecourt.exchange import Exchange, exchange_of
 from forecourt.layers.cache_answering import Answering, use_of
-from forecourt.layers.cache_recording import Rules
-from forecourt.layers.cache_visits import Visit, Visits
+from forecourt.layers.cache_recording import rules_of
+from forecourt.layers.cache_serving import serve_as_it_is
+from forecourt.layers.cache_visits import Hit, Visit, Visits
+from forecourt.layers.credits import HIT
 from forecourt.policies import Cache
 from forecourt.responses import Header
 from forecourt.routing import Endpoint
@@ -43,7 +45,7 @@ class CacheLayer:
         self._caching = caching
         self._clock = runtime.clock
         self._visits = Visits(policy, endpoint, caching, uri=uri)
-        self._rules = Rules(policy, policy.terms(), caching, self._visits)
+        self._rules = rules_of(policy, caching, self._visits)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Ask; refuse and return, or answer from the cache, or have the handler answer."""
@@ -53,6 +55,9 @@ class CacheLayer:
         if exchange.principal is not None:
             exchange.headers.append(PRIVATE)
         visit = exchange.notes.get(self)
+        if type(visit) is Hit:
+            exchange.notes[HIT] = True
+            return await serve_as_it_is(visit.entry, visit.now, visit.method, send)
         if not isinstance(visit, Visit):
             if scope["type"] == "http" and scope["method"] == "GET":
                 exchange.headers.append(_BYPASSED)
@@ -62,14 +67,12 @@ class CacheLayer:
 
     def questions(self, exchange: Exchange) -> Sequence[Question]:
         """Look in the process; ask the store where that has nothing, unless a caller of this process does already."""
-        visit = self._visits.visit(exchange)
-        exchange.notes[self] = visit
-        if not isinstance(visit, Visit):
+        visit = exchange.notes[self] = self._visits.visit(exchange)
+        caching = self._caching
+        if caching.store is None or not isinstance(visit, Visit):
             return ()
-        caching, spot, now = self._caching, visit.spot, self._clock.now()
-        if caching.tier_serves(now):
-            visit.entry = caching.tier.get(spot.parts, spot.selection)
-        if caching.store is None or use_of(visit.entry, visit, now) != "none":
+        spot = visit.spot
+        if use_of(visit.entry, visit, self._clock.now()) != "none":
             return ()
         if visit.demand.revalidated or not visit.demand.stored or caching.flights.get(spot.place) is not None:
             return ()

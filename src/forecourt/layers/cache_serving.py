@@ -49,3 +49,15 @@ def _asked_for(
         return 416, [unsatisfied, (b"content-length", b"0"), *told], b""
     where = (b"content-range", b"bytes %d-%d/%d" % (first, end - 1, len(entry.body)))
     return 206, [*rest, where, (b"content-length", b"%d" % (end - first)), *told], entry.body[first:end]
+
+
+async def serve_as_it_is(entry: Entry, now: int, method: str, send: Send) -> None:
+    """Send a fresh entry to a request without conditions: what `serve` would, in fewer steps."""
+    age = max(0, now - entry.zero)
+    headers = [
+        *entry.headers,
+        (b"age", b"%d" % (age // SECOND)),
+        (status.FIELD, b"forecourt; hit; ttl=%d" % ((entry.life.fresh - age) // SECOND)),
+    ]
+    await send({"type": "http.response.start", "status": entry.status, "headers": headers})
+    await send({"type": "http.response.body", "body": b"" if method == "HEAD" else entry.body})

@@ -18,8 +18,10 @@ from forecourt.principals import Principal, digest
 from forecourt.routing import Endpoint
 from forecourt.types import Scope
 
-_ASKING = frozenset({b"cache-control", b"pragma"})
+_SPECIAL = frozenset({b"cache-control", b"pragma", b"if-none-match", b"if-modified-since", b"range"})
 _OWN = frozenset({b"cookie", b"authorization"})
+_METHODS = frozenset({"GET", "HEAD"})
+_ANONYMOUS: tuple[str, ...] = ("anonymous",)
 
 
 @dataclass(slots=True)
@@ -38,6 +40,14 @@ class Visit:
     found: Found = NOTHING
     asked: bool = False
     reached: bool = False
+
+
+class Hit(NamedTuple):
+    """The commonest visit: what the process has is fresh, and asked for as it is."""
+
+    entry: Entry
+    now: int
+    method: str
 
 
 class Bypass(NamedTuple):
@@ -62,31 +72,50 @@ class Visits:
         self._partition = policy.partition
         self._safe = policy.profile == "safe"
         self._uri = uri
+        self._open = policy.partition != "everyone"
+        self._early = bool(policy.early_refresh)
         self.tags = tag_writer(policy.tags, caching)
 
-    def visit(self, exchange: Exchange) -> Visit | Bypass:
-        """Return what this request looks for; what is nobody else's business passes by."""
+    def visit(self, exchange: Exchange) -> Visit | Hit | Bypass:
+        """Return what this request looks for, with what the process has of it; what is somebody's own passes by."""
         scope = exchange.scope
-        if scope["type"] != "http" or scope["method"] not in ("GET", "HEAD"):
+        if scope["type"] != "http" or (method := scope["method"]) not in _METHODS:
             return NOT_CACHED
         fields = combined(scope["headers"])
-        whose = self._whose(exchange.principal, fields)
-        if isinstance(whose, Bypass):
-            return whose
-        asked = ANYTHING
-        if not _ASKING.isdisjoint(fields):
-            asked = demand(request_directives(scope["headers"]))
-        parts = (self._name, *place_of(scope, fields), scope["query_string"], *whose)
-        names = self._caching.tier.names(parts) or self._learned
+        principal = exchange.principal
+        if principal is None and self._open:
+            whose = _ANONYMOUS
+            if self._safe and (b"cookie" in fields or b"authorization" in fields):
+                return _PERSONAL
+        else:
+            of = self._whose(principal, fields)
+            if isinstance(of, Bypass):
+                return of
+            whose = of
+        place = place_of(scope, fields)
+        parts = (self._name, place, scope["query_string"], whose)
+        caching = self._caching
+        tier, now = caching.tier, caching.clock.now()
+        names = tier.names(parts) or self._learned
+        selection = selected(names, fields) if names else ()
+        entry = tier.get(parts, selection) if caching.guard is None or caching.guard.holds(now) else None
+        special = not _SPECIAL.isdisjoint(fields)
+        if entry is not None and not special and self._as_it_is(entry, now):
+            return Hit(entry, now, method)
+        asked = demand(request_directives(scope["headers"])) if special else ANYTHING
+        spot = Spot(parts, names, selection, self._tags_of(exchange, place), tier.position)
+        return Visit(spot, fields, asked, method, apart=whose[0] not in ("everyone", "anonymous"), entry=entry)
+
+    def _as_it_is(self, entry: Entry, now: int) -> bool:
+        return now - entry.zero < entry.life.fresh and not entry.softened and not self._early
+
+    def _tags_of(self, exchange: Exchange, place: Parts) -> tuple[str, ...]:
         tags = self.tags(exchange.params)
-        if self._uri:
-            tags = (*tags, uri_tag(self._caching, place_of(scope, fields)))
-        spot = Spot(parts, names, selected(names, fields), tags, self._caching.tier.position)
-        return Visit(spot, fields, asked, scope["method"], apart=whose[0] not in ("everyone", "anonymous"))
+        return (*tags, uri_tag(self._caching, place)) if self._uri else tags
 
     def learn(self, names: tuple[bytes, ...]) -> tuple[bytes, ...]:
         """Return the fields that select answers which vary on `names`, and look by them from now on."""
-        self._learned = tuple(sorted({*self._declared, *names}))
+        self._learned = tuple(sorted({*self._declared, *names})) if names else self._declared
         return self._learned
 
     def _whose(self, principal: Principal | None, fields: Mapping[bytes, bytes]) -> tuple[str, ...] | Bypass:
@@ -107,7 +136,7 @@ class Visits:
             return _OF_NOBODY
         if self._safe and not _OWN.isdisjoint(fields):
             return _PERSONAL
-        return ("anonymous",)
+        return _ANONYMOUS
 
 
 def place_of(scope: Scope, fields: Mapping[bytes, bytes]) -> Parts:
@@ -116,7 +145,7 @@ def place_of(scope: Scope, fields: Mapping[bytes, bytes]) -> Parts:
     Never the decoded path alone, in which `/a%2Fb` is `/a/b`.
     """
     raw = scope.get("raw_path") or quote(scope["path"], safe="/:@!$&'()*+,;=~").encode()
-    return scope["scheme"], fields.get(b"host", b"").lower(), scope.get("root_path", ""), raw
+    return (scope["scheme"], fields.get(b"host", b"").lower(), scope.get("root_path", ""), raw)
 
 
 def uri_tag(caching: Caching, place: Parts) -> str:

@@ -52,11 +52,12 @@ class Ending:
         if self._ended:
             return
         kind = message["type"]
-        if kind == "websocket.accept":
+        if kind == "http.response.start":
+            if _is_event_stream(message):
+                self._watch({"type": "http.response.body", "body": b"", "more_body": False})
+        elif kind == "websocket.accept":
             self._watch({"type": "websocket.close", "code": CLOSE_POLICY, "reason": "Not Authenticated"})
-        elif kind == "http.response.start" and _is_event_stream(message):
-            self._watch({"type": "http.response.body", "body": b"", "more_body": False})
-        elif kind == "websocket.close" or (kind == "http.response.body" and not message.get("more_body", False)):
+        elif self._last is not None and _is_last(message):
             self._last = None
         await self._send(message)
 
@@ -84,8 +85,13 @@ class Ending:
             return False
 
 
+def _is_last(message: Message) -> bool:
+    kind = message["type"]
+    return kind == "websocket.close" or (kind == "http.response.body" and not message.get("more_body", False))
+
+
 def _is_event_stream(message: Message) -> bool:
-    return any(
-        name.lower() == b"content-type" and value.strip().lower().startswith(b"text/event-stream")
-        for name, value in message.get("headers") or ()
-    )
+    for name, value in message.get("headers") or ():
+        if len(name) == 12 and name.lower() == b"content-type":
+            return bool(value.strip().lower().startswith(b"text/event-stream"))
+    return False

@@ -102,9 +102,11 @@ class Work:
         """Return when the handler has; cancelled, leave it at work."""
         exchange = self._exchange
         named = exchange.endpoint.name if exchange.endpoint else "?"
-        task = exchange.runtime.works.start(self._work(app, scope), f"endpoint {named!r}")
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        task = exchange.runtime.works.start(self._work(app, scope, done), f"endpoint {named!r}")
+        task.add_done_callback(lambda _: _wake(done))  # should it be cancelled before it began
         try:
-            await asyncio.shield(task)
+            await done
         except asyncio.CancelledError:
             if not task.done():
                 self._client = None
@@ -115,10 +117,15 @@ class Work:
                 exchange.runtime.works.leave(task)
                 self._listen()
             raise
+        task.result()
 
-    async def _work(self, app: ASGIApp, scope: Scope) -> None:
-        await app(scope, self._receive, self._send)
-        await self._let_go()
+    async def _work(self, app: ASGIApp, scope: Scope, done: asyncio.Future[None]) -> None:
+        """Have the handler work; its caller is woken before the task ends, a turn of the loop earlier."""
+        try:
+            await app(scope, self._receive, self._send)
+            await self._let_go()
+        finally:
+            _wake(done)
         if self._hear.is_set() and self.recorder.status is not None:
             self.recorder.finished = True  # it ended because nobody listened: that it was carried out is kept
 
@@ -175,3 +182,8 @@ class Work:
         """Let a stream end that nobody listens to and that is not kept."""
         if self.request.gone and not self.recorder.whole:
             self._hear.set()
+
+
+def _wake(done: asyncio.Future[None]) -> None:
+    if not done.done():
+        done.set_result(None)

@@ -12,6 +12,7 @@ older is served by this process.
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from urllib.parse import urljoin, urlsplit
 
 from forecourt.caching.caching import Caching
@@ -30,7 +31,7 @@ _LOCATIONS = (b"location", b"content-location")
 class InvalidatesLayer:
     """Invalidates what one endpoint's calls change. `uri`: what is kept of its own path, too."""
 
-    def __init__(self, app: ASGIApp, *, tags: frozenset[str], caching: Caching, uri: bool) -> None:
+    def __init__(self, app: ASGIApp, *, tags: AbstractSet[str], caching: Caching, uri: bool) -> None:
         self.app = app
         self._tags = tag_writer(tags, caching)
         self._caching = caching

@@ -10,6 +10,7 @@ from forecourt.policies.flood_guard import FloodGuard
 from forecourt.policies.idempotency import Idempotency
 from forecourt.policies.issuer import Dpop, Introspection, Issuer, TokenCache
 from forecourt.policies.rate_limit import RateLimit, local_operation
+from forecourt.policies.retry import Retry
 from forecourt.policies.security import Security
 from forecourt.policies.strategies import Debounce, FixedWindow, SlidingWindow, Throttle, TokenBucket
 from forecourt.policies.timeout import Timeout
@@ -32,6 +33,7 @@ __all__ = [
     "Issuer",
     "Quota",
     "RateLimit",
+    "Retry",
     "Security",
     "SlidingWindow",
     "Throttle",

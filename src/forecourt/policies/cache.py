@@ -1,7 +1,7 @@
 """Which answers are kept and given again, to whom, for how long; and which calls make them invalid."""
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from string import Formatter
 from typing import Annotated, Literal
@@ -82,7 +82,7 @@ class Cache(Words):
     ttl: Duration | None = None
     tags: Tags = frozenset()
     partition: Partition | None = None
-    vary: Annotated[tuple[str, ...], PlainValidator(_vary, json_schema_input_type=list[str])] = ()
+    vary: Annotated[Sequence[str], PlainValidator(_vary, json_schema_input_type=list[str])] = ()
     stale_while_revalidate: Delay = 0
     stale_if_error: Delay = 0
     max_body: Annotated[Count, AfterValidator(_body)] = 2 * MIB

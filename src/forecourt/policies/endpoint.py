@@ -8,6 +8,7 @@ from forecourt.policies.concurrency import ConcurrencyField
 from forecourt.policies.credits import CreditsField
 from forecourt.policies.idempotency import IdempotencyField
 from forecourt.policies.rate_limit import RateLimits
+from forecourt.policies.retry import RetryField
 from forecourt.policies.security import SecurityField
 from forecourt.policies.timeout import TimeoutField
 from forecourt.policies.wording import Words
@@ -29,6 +30,7 @@ class EndpointPolicy(Words):
     invalidates: InvalidatesField = None
     circuit_breaker: CircuitBreakerField = None
     timeout: TimeoutField = None
+    retry: RetryField = None
 
     file_words: ClassVar[frozenset[str]] = frozenset({"preset"})
     later: ClassVar[frozenset[str]] = frozenset(
@@ -39,7 +41,6 @@ class EndpointPolicy(Words):
             "metrics",
             "offload",
             "priority",
-            "retry",
             "tracing",
         }
     )

@@ -31,7 +31,9 @@ from forecourt.core.caching.directives import (
     ],
 )
 def test_cache_control_is_read(lines: list[str], read: dict[str, str | None]) -> None:
-    """RFC 9111 §5.2: "Cache directives are identified by a token, to be compared case-insensitively, and have an
+    """As RFC 9111 §5.2 says.
+
+    RFC 9111 §5.2: "Cache directives are identified by a token, to be compared case-insensitively, and have an
     optional argument that can use both token and quoted-string syntax". What is no directive is skipped by itself.
     """
     assert cache_control(lines) == read
@@ -50,7 +52,9 @@ def test_cache_control_is_read(lines: list[str], read: dict[str, str | None]) ->
     ],
 )
 def test_the_stricter_of_two_counts(line: str, read: dict[str, str | None]) -> None:
-    """RFC 9111 §4.2.1: "When there is more than one value present for a given directive … either the first occurrence
+    """As RFC 9111 §4.2.1 says.
+
+    RFC 9111 §4.2.1: "When there is more than one value present for a given directive … either the first occurrence
     should be used or the response should be considered stale": the smaller is never fresher than either.
     """
     assert cache_control([line]) == read
@@ -101,15 +105,20 @@ def test_targeted_fields(headers: list[tuple[bytes, bytes]], read: dict[str, str
 
 
 def test_a_targeted_field_replaces_cache_control() -> None:
-    """RFC 9213 §2.2: a cache that uses one "MUST ignore the Cache-Control and Expires header fields in that response"."""
+    """As RFC 9213 §2.2 says.
+
+    RFC 9213 §2.2: a cache that uses one "MUST ignore the Cache-Control and Expires header fields in that response".
+    """
     headers = [(b"cache-control", b"no-store"), (b"cdn-cache-control", b"max-age=5")]
     assert response_directives(headers) == ({"max-age": "5"}, True)
     assert response_directives(headers[:1]) == ({"no-store": None}, False)
 
 
 def test_pragma_counts_without_cache_control() -> None:
-    """RFC 9111 §5.4: "When the Cache-Control header field is not present in a request, caches MUST consider the no-cache
-    request pragma-directive as having the same effect as if Cache-Control: no-cache were present".
+    """As RFC 9111 §5.4 says.
+
+    RFC 9111 §5.4: "When the Cache-Control header field is not present in a request, caches MUST consider the no-
+    cache request pragma-directive as having the same effect as if Cache-Control: no-cache were present".
     """
     assert request_directives([(b"pragma", b"x, no-cache")]) == {"no-cache": None}
     assert request_directives([(b"pragma", b"no-cache"), (b"cache-control", b"max-age=1")]) == {"max-age": "1"}

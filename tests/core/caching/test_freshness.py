@@ -20,6 +20,7 @@ from forecourt.types import SECOND
 NOW = 784111777 * SECOND
 DATE = b"Sun, 06 Nov 1994 08:49:37 GMT"
 LATER = b"Sun, 06 Nov 1994 08:50:37 GMT"
+NO_TERMS = Terms()
 HOUR_BEFORE = b"Sun, 06 Nov 1994 07:49:37 GMT"
 
 
@@ -59,12 +60,15 @@ def test_a_year_of_two_digits_may_be_of_this_century() -> None:
     ],
 )
 def test_age(headers: list[Header], age: int) -> None:
-    """RFC 9111 §4.2.3: corrected_initial_age is the larger of apparent_age and age_value + response_delay (1 s here)."""
+    """As RFC 9111 §4.2.3 says.
+
+    RFC 9111 §4.2.3: corrected_initial_age is the larger of apparent_age and age_value + response_delay (1 s here).
+    """
     assert initial_age(headers, NOW, took=SECOND) == age * SECOND
 
 
 def lived(
-    text: str = "", *headers: Header, status: int = 200, terms: Terms = Terms(), aimed: bool = False
+    text: str = "", *headers: Header, status: int = 200, terms: Terms = NO_TERMS, aimed: bool = False
 ) -> Life | None:
     """Return how long such a response lives."""
     return life(status, headers, cache_control([text]), terms, NOW, aimed=aimed)
@@ -85,7 +89,9 @@ def lived(
     ],
 )
 def test_lifetime(text: str, headers: list[Header], fresh: int) -> None:
-    """RFC 9111 §4.2.1: s-maxage in a shared cache, else max-age, else Expires less Date. §5.3: an invalid date,
+    """As RFC 9111 §4.2.1 says.
+
+    RFC 9111 §4.2.1: s-maxage in a shared cache, else max-age, else Expires less Date. §5.3: an invalid date,
     "especially including the value 0", is in the past.
     """
     lives = lived(text, *headers)
@@ -94,7 +100,10 @@ def test_lifetime(text: str, headers: list[Header], fresh: int) -> None:
 
 
 def test_nothing_said_is_no_lifetime() -> None:
-    """Without heuristics, what says nothing is not fresh at all; RFC 9213 §2.2: nor does Expires count beside a target."""
+    """Without heuristics, what says nothing is not fresh at all; RFC 9213 §2.2.
+
+    nor does Expires count beside a target.
+    """
     assert lived() is None
     assert lived("public") is None
     assert lived("", (b"expires", LATER), aimed=True) is None
@@ -175,9 +184,11 @@ def test_requests_ask(text: str, asked: Demand) -> None:
     ],
 )
 def test_what_satisfies_a_request(asked: Demand, age: int, served: bool) -> None:
-    """RFC 9111 §5.2.1.1: "the client prefers a response whose age is less than or equal to" max-age; .2: it "will accept
-    a response that has exceeded its freshness lifetime" by no more than max-stale; .3: one that "will still be fresh for at
-    least" min-fresh. Lifetime 60.
+    """As RFC 9111 §5.2.1.1 says.
+
+    RFC 9111 §5.2.1.1: "the client prefers a response whose age is less than or equal to" max-age; .2: it "will
+    accept a response that has exceeded its freshness lifetime" by no more than max-stale; .3: one that "will still
+    be fresh for at least" min-fresh. Lifetime 60.
     """
     assert satisfies(asked, age, 60, stale_allowed=True) is served
     if age >= 60:

@@ -24,7 +24,9 @@ COOKIE = (b"set-cookie", b"a=b")
 
 @pytest.mark.parametrize("profile", ["safe", "rfc9111"])
 def test_what_no_profile_keeps(profile: Profile) -> None:
-    """RFC 9111 §3: not `no-store` (§5.2.2.5), not `private` in a shared cache (§5.2.2.7), not what is no final whole
+    """As RFC 9111 §3 says.
+
+    RFC 9111 §3: not `no-store` (§5.2.2.5), not `private` in a shared cache (§5.2.2.7), not what is no final whole
     response; §4.1: `Vary: *` "always fails to match"; an event stream has no end.
     """
     assert why(profile=profile) is None
@@ -39,14 +41,20 @@ def test_what_no_profile_keeps(profile: Profile) -> None:
 
 
 def test_must_understand() -> None:
-    """RFC 9111 §5.2.2.3: caches that understand the status "SHOULD ignore the no-store directive"; others keep nothing."""
+    """As RFC 9111 §5.2.2.3 says.
+
+    RFC 9111 §5.2.2.3: caches that understand the status "SHOULD ignore the no-store directive"; others keep
+    nothing.
+    """
     assert why("must-understand, no-store") is None
     assert why("must-understand", status=299) == "must-understand"
 
 
 def test_authorization() -> None:
-    """RFC 9111 §3.5: a shared cache must not reuse a response to a request with Authorization unless it says
-    must-revalidate, public or s-maxage; a partition of the caller's own is not shared.
+    """As RFC 9111 §3.5 says.
+
+    RFC 9111 §3.5: a shared cache must not reuse a response to a request with Authorization unless it says must-
+    revalidate, public or s-maxage; a partition of the caller's own is not shared.
     """
     assert why(authorized=True) == "authorization"
     assert why(authorized=True, apart=True) is None
@@ -71,7 +79,9 @@ def test_what_the_safe_profile_leaves_alone() -> None:
 
 
 def test_which_fields_are_kept() -> None:
-    """RFC 9111 §3.1: not those of the connection, nor those that Connection names; §5.2.2.4 and .7: nor those that
+    """As RFC 9111 §3.1 says.
+
+    RFC 9111 §3.1: not those of the connection, nor those that Connection names; §5.2.2.4 and .7: nor those that
     `no-cache` and `private` name. Repetitions and order stay. RateLimit fields are somebody's standing.
     """
     headers = [

@@ -36,7 +36,9 @@ def test_equal_bodies_have_equal_tags() -> None:
     ],
 )
 def test_conditions(fields: dict[bytes, bytes], same: bool) -> None:
-    """RFC 9110 §13.1.2: weak comparison, `*` for anything; §13.1.3: If-Modified-Since is ignored beside If-None-Match,
+    """As RFC 9110 §13.1.2 says.
+
+    RFC 9110 §13.1.2: weak comparison, `*` for anything; §13.1.3: If-Modified-Since is ignored beside If-None-Match,
     and when it is no date.
     """
     assert not_modified(fields, TAGGED) is same
@@ -67,7 +69,9 @@ def test_without_validators_nothing_is_unmodified() -> None:
     ],
 )
 def test_ranges(asked: bytes, part: tuple[int, int] | None) -> None:
-    """RFC 9110 §14.1.2, §14.2: one range of bytes; an invalid or unknown one is ignored; one behind the end is not
+    """As RFC 9110 §14.1.2 says.
+
+    RFC 9110 §14.1.2, §14.2: one range of bytes; an invalid or unknown one is ignored; one behind the end is not
     satisfiable. Ten bytes.
     """
     assert part_of({b"range": asked}, TAGGED, 10) == part

@@ -6,15 +6,14 @@ parts, each with its length. What a response varies on (RFC 9111 §4.1) selects 
 
 import base64
 import hashlib
-from collections.abc import Mapping, Sequence
-from typing import Literal
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Literal, TypeAlias
 
 Partition = Literal["anonymous", "principal", "tenant", "scopes", "everyone"]
-Parts = tuple[str | bytes, ...]
+Part: TypeAlias = "str | bytes | tuple[Part, ...] | None"
+Parts = tuple[Part, ...]
 Selection = tuple[bytes | None, ...]
 """The request's values of the fields that are varied on, None where it has none."""
-
-SEVERAL = (b", ", b",")
 
 
 def selected(names: Sequence[bytes], fields: Mapping[bytes, bytes]) -> Selection:
@@ -45,13 +44,19 @@ def combined(headers: Sequence[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
     return fields
 
 
-def digest(parts: Sequence[str | bytes | None]) -> str:
+def digest(parts: Sequence[Part]) -> str:
     """Return 144 bits of BLAKE2b over the parts, each with its length and kind, as 24 characters."""
-    hashed = hashlib.blake2b(digest_size=18)
+    hashed = hashlib.blake2b(b"".join(_spelt(parts)), digest_size=18)
+    return base64.urlsafe_b64encode(hashed.digest()).decode()
+
+
+def _spelt(parts: Sequence[Part]) -> Iterator[bytes]:
+    yield b"%d(" % len(parts)
     for part in parts:
         if part is None:
-            hashed.update(b"-:")
-            continue
-        text = part.encode("utf-8", "surrogatepass") if isinstance(part, str) else part
-        hashed.update(b"%d:%b" % (len(text), text))
-    return base64.urlsafe_b64encode(hashed.digest()).decode()
+            yield b"-:"
+        elif isinstance(part, tuple):
+            yield from _spelt(part)
+        else:
+            text = part.encode("utf-8", "surrogatepass") if isinstance(part, str) else part
+            yield b"%d:%b" % (len(text), text)
