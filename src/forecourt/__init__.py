@@ -8,6 +8,7 @@ from forecourt.deadlines import Deadline, current_deadline
 from forecourt.errors import CircuitOpen, ConfigError, ForecourtError, StoreDown, StoreError, StoreOverloaded
 from forecourt.exchange import Exchange
 from forecourt.ledger import Ledger
+from forecourt.limits import Limits
 from forecourt.middleware import (
     CacheMiddleware,
     CircuitBreakerMiddleware,
@@ -85,6 +86,7 @@ __all__ = [
     "Issuer",
     "JobConfig",
     "Ledger",
+    "Limits",
     "PolicyMiddleware",
     "Principal",
     "Problem",

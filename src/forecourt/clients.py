@@ -42,6 +42,10 @@ class Clients:
                 self._warn(peer)
         return self._known.get(peer) or self._counted_as(peer)
 
+    def counted_as(self, address: str) -> str:
+        """Return what a client of this address is counted as: its IPv6 network, or the address in its usual form."""
+        return self._network(address)
+
     def trusts(self, scope: Scope) -> bool:
         """Return whether the request comes from a trusted proxy itself."""
         client = scope.get("client")

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from starlette.middleware.cors import CORSMiddleware
 
-from forecourt.config import ResolvedPolicy
+from forecourt.config import JobConfig, ResolvedPolicy
 from forecourt.errors import ConfigError
 from forecourt.middleware import PolicyMiddleware
 from forecourt.routing import Endpoint, RouteTable
@@ -14,12 +14,13 @@ from forecourt.types import ASGIApp, Scope
 
 
 class Inspection(NamedTuple):
-    """Endpoints with their policies (None: named by no one), problems that stop the start, weaknesses, hints."""
+    """Endpoints with their policies (None: named by no one), what stops the start, weaknesses, hints; the config."""
 
     endpoints: Sequence[tuple[Endpoint, ResolvedPolicy | None]]
     problems: Sequence[str]
     weaknesses: Sequence[str]
     hints: Sequence[str]
+    config: JobConfig
 
 
 def inspect(app: ASGIApp) -> Inspection:
@@ -42,6 +43,7 @@ def inspect(app: ASGIApp) -> Inspection:
         problems,
         [] if config.flood_guard else ["flood_guard is off: unknown paths and bad credentials are counted by no one"],
         _hints(outermost),
+        config,
     )
 
 

@@ -47,7 +47,7 @@ FLOORS = (
     ),
     ("runtime", "exchange", "shared", "caching", "key_book", "ledger", "protected_resource", "revocations"),
     ("layers", "jobs", "db"),
-    ("stack", "middleware"),
+    ("stack", "middleware", "limits"),
     ("integrations", "inspection", "cli*", "testing"),
     ("__init__",),
 )

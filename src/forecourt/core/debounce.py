@@ -41,6 +41,19 @@ def call(states: tuple[State | None, ...], now: int, args: tuple[Arg, ...]) -> O
     return Outcome("go" if shadow else "refuse", (0, wait, wait, 0), (armed,), (armed,))
 
 
+def look(states: tuple[State | None, ...], now: int, args: tuple[Arg, ...]) -> Outcome:
+    """Say whether a call would pass the leading edge, re-arming nothing; args: max_wait in µs (0: none).
+
+    Values: 1 when a call may pass now, else 0; µs until one may if none comes before.
+    """
+    (max_wait,) = cast("tuple[int]", args)
+    quiet, passed = cast("tuple[int, int]", states[0] or (0, 0))
+    passed = min(passed, now)
+    if quiet <= now or (max_wait and passed + max_wait <= now):
+        return Outcome("go", (1, 0), (None,))
+    return Outcome("go", (0, min(quiet, passed + max_wait) - now if max_wait else quiet - now), (None,))
+
+
 def arrive(states: tuple[State | None, ...], now: int, args: tuple[Arg, ...]) -> Outcome:
     """Take the last place of the flurry; args: interval and max_wait in µs (0: none), shadow, id of this call.
 
@@ -73,5 +86,6 @@ def claim(states: tuple[State | None, ...], now: int, args: tuple[Arg, ...]) -> 
 
 
 DEBOUNCE = register(Operation("debounce", "limit", 4, call))
+DEBOUNCE_LOOK = register(Operation("debounce_look", "limit", 2, look))
 DEBOUNCE_TRAILING = register(Operation("debounce_trailing", "limit", 4, arrive))
 DEBOUNCE_CLAIM = register(Operation("debounce_claim", "limit", 4, claim))

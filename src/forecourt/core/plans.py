@@ -10,6 +10,7 @@ from forecourt.core import (
     cache,
     debounce,
     fixed_window,
+    forgetting,
     keeping,
     lease,
     sliding_log,
@@ -33,6 +34,7 @@ LIMITS = (
     debounce.DEBOUNCE_TRAILING,
     debounce.DEBOUNCE_CLAIM,
 )
+OPERATORS = (debounce.DEBOUNCE_LOOK, forgetting.FORGET)
 LEASES = (lease.LEASE, lease.RENEW, lease.RELEASE)
 CHECKS = (REVOKED, REVOKE, USE)
 KEY_BOOK = (FIND, PUT, DROP, LIST)
@@ -57,6 +59,7 @@ __all__ = [
     "KEY_BOOK",
     "LEASES",
     "LIMITS",
+    "OPERATORS",
     "Plan",
     "decision",
     "settlement",

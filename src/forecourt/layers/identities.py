@@ -26,13 +26,18 @@ def identity_of(
     A limit with a `name` that counts all callers of its endpoints together counts them over all its endpoints.
     """
     if key == "endpoint":
-        whole = ("endpoint", f"@{name}" if name else endpoint.name)
+        whole = whole_of(endpoint.name, name)
         return lambda _: whole
     if key.startswith("header:"):
         return _header(key.removeprefix("header:").lower().encode("latin-1"))
     if key in functions:
         return _named(key, functions[key])
     return {"principal": _principal, "client": _client, "tenant": _tenant}[key]
+
+
+def whole_of(endpoint: str, name: str | None) -> Identity:
+    """Return what all callers together are counted as, by a limit of this name."""
+    return ("endpoint", f"@{name}" if name else endpoint)
 
 
 def _client(exchange: Exchange) -> Identity:
@@ -54,7 +59,7 @@ def _header(name: bytes) -> Callable[[Exchange], Identity]:
         values = [value for field, value in exchange.scope["headers"] if field == name]
         if not values:
             return _client(exchange)
-        return ("header", name.decode(), _short(b",".join(values).decode("latin-1")))
+        return ("header", name.decode(), short(b",".join(values).decode("latin-1")))
 
     return header
 
@@ -62,10 +67,11 @@ def _header(name: bytes) -> Callable[[Exchange], Identity]:
 def _named(key: str, function: KeyFunction) -> Callable[[Exchange], Identity]:
     def named(exchange: Exchange) -> Identity:
         value = function(exchange)
-        return ("function", key, _short(str(value))) if value else _client(exchange)
+        return ("function", key, short(str(value))) if value else _client(exchange)
 
     return named
 
 
-def _short(value: str) -> str:
+def short(value: str) -> str:
+    """Return a header's or key function's value as it is counted: long ones by their digest."""
     return value if len(value) <= _LONGEST else digest(value)

@@ -5,7 +5,7 @@ out in this process. Up to k calls a process may outlive the window they were ta
 unused: the error is at most k for each process.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import cast
@@ -32,7 +32,7 @@ _PROMISES: dict[str, Callable[[Sequence[int]], tuple[int, Fraction]]] = {
 """Operation → (units, per how many µs), from its arguments: what the RateLimit-Policy field says of it."""
 
 
-_STATES = {
+STATES = {
     "token_bucket": "tb1",
     "fixed_window": "fw1",
     "sliding_window": "sw1",
@@ -123,7 +123,7 @@ class Limit:
     def _remember(self, tier: Tier, identity: Identity) -> Question:
         if len(tier.known) >= _MOST_KNOWN:
             tier.known.clear()
-        key = self._keys.key(_STATES[self.kind], self._bucket, *identity)
+        key = self._keys.key(STATES[self.kind], self._bucket, *identity)
         question = tier.known[identity] = Question(self.kind, key, tier.args, self._on_error, tier.local_args)
         return question
 
@@ -143,16 +143,18 @@ class Limit:
 
 def compiled(policies: Sequence[RateLimit], endpoint: Endpoint, runtime: Runtime) -> list[Limit]:
     """Compile an endpoint's limits; those without a name are called after their strategy, and numbered if it recurs."""
-    limits: list[Limit] = []
-    named: dict[str, int] = {}
+    return [Limit(policy, shown, bucket, endpoint, runtime) for policy, shown, bucket in named(policies, endpoint.name)]
+
+
+def named(policies: Sequence[RateLimit], endpoint: str) -> Iterator[tuple[RateLimit, str, str]]:
+    """Yield each limit of an endpoint, what it is called, and the name of its bucket in keys."""
+    seen: dict[str, int] = {}
     for policy in policies:
         name = policy.name or policy.operation(None)[0]
-        named[name] = named.get(name, 0) + 1
-        shown = f"{name}-{named[name]}" if named[name] > 1 else name
-        number = f"~{named[name]}" if named[name] > 1 else ""
-        bucket = f"@{policy.name}" if policy.name else f"{endpoint.name}{number}"
-        limits.append(Limit(policy, shown, bucket, endpoint, runtime))
-    return limits
+        seen[name] = seen.get(name, 0) + 1
+        shown = f"{name}-{seen[name]}" if seen[name] > 1 else name
+        number = f"~{seen[name]}" if seen[name] > 1 else ""
+        yield policy, shown, f"@{policy.name}" if policy.name else f"{endpoint}{number}"
 
 
 def _arriving(question: Question, own: str) -> Question:

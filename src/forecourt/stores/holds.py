@@ -43,8 +43,10 @@ class HoldingStore:
         await self._store.close()
 
     async def settle(self, settlements: Sequence[Settlement]) -> None:
-        """Pass on."""
+        """Pass on; what is forgotten there is not held here either."""
         await self._store.settle(settlements)
+        if forgotten := {told.key for told in settlements if told.kind == "forget"}:
+            self._holds = {asked: hold for asked, hold in self._holds.items() if asked.key not in forgotten}
 
     async def decide(self, questions: Sequence[Question]) -> list[Answer]:
         """Answer from a hold, else from the store."""

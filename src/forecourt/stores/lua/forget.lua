@@ -1,0 +1,3 @@
+-- Twin of core/forgetting.py: forget.
+-- write
+call('DEL', $K1)
