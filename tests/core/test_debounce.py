@@ -3,7 +3,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from forecourt.core.debounce import GRACE
+from forecourt.core.debounce import GRACE, look
 from tests.core.bench import PARAMETERS, Bench, Limit, Move, examples, moves
 from tests.core.histories import walk
 
@@ -230,3 +230,19 @@ def expected(arrivals: list[int], interval: int, max_wait: int) -> list[int]:
             ran.append(number)
             first = following if following is not None else 0
     return ran
+
+
+@given(limit=PARAMETERS["debounce"], history=moves(60))
+@settings(max_examples=examples(30), deadline=None)
+def test_a_look_says_what_a_call_would_find_and_changes_nothing(limit: Limit, history: list[Move]) -> None:
+    """It says 1 exactly when a call passes; if none comes, one passes when it said, and not a microsecond before."""
+    _, max_wait = limit.parameters
+    for asked in walk([limit], history, honest=True):
+        bench = asked.before
+        outcome = look((bench.state,), bench.now, (max_wait,))
+        passes, wait = (int(value) for value in outcome.values)
+        assert outcome.writes == (None,)
+        assert bool(passes) is bench.later(0).ask(*limit.args()).passed
+        if wait:
+            assert look((bench.state,), bench.now + wait - 1, (max_wait,)).values == (0, 1)
+            assert look((bench.state,), bench.now + wait, (max_wait,)).values == (1, 0)

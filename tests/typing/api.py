@@ -12,7 +12,7 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 
 import forecourt
-from forecourt import EndpointPolicy, JobConfig, PolicyMiddleware, SlidingWindow, TokenBucket
+from forecourt import EndpointPolicy, JobConfig, Limits, PolicyMiddleware, SlidingWindow, TokenBucket
 
 assert_type(forecourt.__version__, str)
 assert_type(forecourt.__all__, list[str])
@@ -30,6 +30,14 @@ fastapi.add_middleware(PolicyMiddleware, config=config)
 starlette = Starlette(middleware=[Middleware(PolicyMiddleware, config=config)])
 wrapped = PolicyMiddleware(starlette, config=config)
 again = PolicyMiddleware(wrapped, config=config)
+
+
+async def look(limits: Limits) -> None:
+    """Accept an identity as a tuple."""
+    (standing,) = await limits.peek("get_record", ("client", "192.0.2.7"))
+    assert_type(standing.more_in, float)
+    assert_type(await limits.reset("get_record", ("client", "192.0.2.7"), "hourly"), list[str])
+
 
 TokenBucket(max_tokens=5)  # type: ignore[call-arg]  # a bucket that is never refilled is not meant
 EndpointPolicy(rate_limits=bucket)  # type: ignore[call-arg]  # no such field

@@ -17,6 +17,9 @@ The first hit after two idle windows begins a window; windows follow each other 
 before the start, the window is moved to begin now: it counts for as long again, and admits nothing early. A window of
 another length goes on from the same start. Both are written even by a call that is refused: the state must live as
 long as its promise of when to come again. It equals absence when its current hits are two windows old.
+
+**Made shorter**, the window may be over already, and with it hits that came late in the long one are forgotten, once.
+So two lengths in use on one key at the same time allow, at worst, twice the larger limit in any stretch of the shorter.
 """
 
 from typing import cast
