@@ -1,6 +1,7 @@
 """forecourt: one config says what protects each endpoint, one ordered stack enforces it."""
 
 from forecourt.config import JobConfig
+from forecourt.decisions import Decision
 from forecourt.errors import ConfigError, ForecourtError, StoreDown, StoreError, StoreOverloaded
 from forecourt.exchange import Exchange
 from forecourt.ledger import Ledger
@@ -12,10 +13,14 @@ from forecourt.policies import (
     EndpointPolicy,
     FixedWindow,
     FloodGuard,
+    Logging,
+    Metrics,
     Quota,
     SlidingWindow,
+    Telemetry,
     Throttle,
     TokenBucket,
+    Tracing,
 )
 from forecourt.principals import Principal
 from forecourt.responses import Problem
@@ -23,8 +28,11 @@ from forecourt.stack import (
     ConcurrencyMiddleware,
     CreditsMiddleware,
     FloodGuardMiddleware,
+    LoggingMiddleware,
+    MetricsMiddleware,
     PolicyMiddleware,
     RateLimitMiddleware,
+    TracingMiddleware,
 )
 
 __version__ = "0.1.0"
@@ -37,6 +45,7 @@ __all__ = [
     "Credits",
     "CreditsMiddleware",
     "Debounce",
+    "Decision",
     "EndpointPolicy",
     "Exchange",
     "FixedWindow",
@@ -45,6 +54,10 @@ __all__ = [
     "ForecourtError",
     "JobConfig",
     "Ledger",
+    "Logging",
+    "LoggingMiddleware",
+    "Metrics",
+    "MetricsMiddleware",
     "PolicyMiddleware",
     "Principal",
     "Problem",
@@ -54,6 +67,9 @@ __all__ = [
     "StoreDown",
     "StoreError",
     "StoreOverloaded",
+    "Telemetry",
     "Throttle",
     "TokenBucket",
+    "Tracing",
+    "TracingMiddleware",
 ]

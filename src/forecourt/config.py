@@ -40,12 +40,18 @@ from forecourt.policies.endpoint import EndpointPolicy
 from forecourt.policies.flood_guard import FloodGuard
 from forecourt.policies.limit import KEYS
 from forecourt.policies.quantities import Count
+from forecourt.policies.telemetry import Telemetry
 from forecourt.policies.wording import Fault, not_allowed, problems, refusal, refused, restated
+from forecourt.telemetry.exposition import MetricsEndpoint
+from forecourt.types import ASGIApp
 
 __all__ = ["EndpointLike", "EndpointProtocol", "FieldSource", "JobConfig", "KeyFunction", "ResolvedPolicy"]
 
 KeyFunction = Callable[..., str | None]
 """Says whom a limit counts: called with the exchange, returns a name, or None to count the client address."""
+
+DecisionHook = Callable[..., None]
+"""Called with the exchange and a `Decision`, within the request, so it must be quick."""
 
 LATER = frozenset({"api_keys", "cache_store", "databases", "issuers", "keys", "queues", "upstreams"})
 """Fields that the design names and this version does not have."""
@@ -85,6 +91,12 @@ def _key_function(value: object) -> KeyFunction:
     return value
 
 
+def _hook(value: object) -> DecisionHook | None:
+    if value is not None and (not callable(value) or inspect.iscoroutinefunction(value)):
+        raise refused(value, "must be a plain Python function of (exchange, decision)")
+    return value
+
+
 def _key_functions(table: Mapping[str, KeyFunction]) -> Mapping[str, KeyFunction]:
     taken = [name for name in table if name in KEYS or name.startswith("header:")]
     if taken:
@@ -101,7 +113,8 @@ class JobConfig(BaseSettings):
     peer without an address. `routes`: names for routes, `{"v2_get": "GET /v2/records/{id}"}`. `key_functions`: more
     words for the `key` of a limit. `flood_guard`: a limit per client address before all else. `accounts`: what
     callers are given to pay credits with. `namespace`: how all keys in the store begin. `limit_headers`: the fields
-    that tell callers their limits. `ipv6_prefix`: callers of one such network are one client.
+    that tell callers their limits. `ipv6_prefix`: callers of one such network are one client. `telemetry`: how spans,
+    metrics and logs are made. `on_decision`: a function told (exchange, decision) of each layer's decision.
 
     Frozen, and equal only to itself. Raises ConfigError.
     """
@@ -123,8 +136,11 @@ class JobConfig(BaseSettings):
     namespace: Annotated[str, PlainValidator(_namespace)] = "fc"
     limit_headers: Literal["draft-11", "legacy", "both", "none"] = "draft-11"
     ipv6_prefix: Annotated[Count, AfterValidator(_prefix)] = 64
+    telemetry: Telemetry = Field(default_factory=Telemetry)
+    on_decision: Annotated[DecisionHook | None, PlainValidator(_hook)] = None
 
     _policies: Policies = PrivateAttr()
+    _metrics: MetricsEndpoint = PrivateAttr(default_factory=MetricsEndpoint)
 
     def __hash__(self) -> int:
         """Only the same config hashes alike."""
@@ -152,6 +168,15 @@ class JobConfig(BaseSettings):
         Raises ConfigError when two equally specific globs set the same field.
         """
         return self._policies.of(name, protocol)
+
+    @property
+    def metrics(self) -> ASGIApp:
+        """The endpoint that Prometheus scrapes: `app.mount("/metrics", config.metrics, name="metrics")`."""
+        return self._metrics
+
+    def unrouted(self) -> ResolvedPolicy:
+        """Return how requests are observed that no route matches."""
+        return self._policies.unrouted()
 
     def check(self, endpoints: Sequence[EndpointLike], layers: Sequence[str]) -> list[str]:
         """Return a line for each thing that does not fit an app's endpoints and the layers of its stack."""

@@ -4,14 +4,16 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import translate
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeVar
 
 from forecourt.errors import ConfigError
 from forecourt.policies.concurrency import Concurrency
 from forecourt.policies.credits import Credits
 from forecourt.policies.endpoint import EndpointPolicy
 from forecourt.policies.rate_limit import RateLimit
-from forecourt.policies.wording import spelt
+from forecourt.policies.telemetry import Logging, Metrics, Tracing
+from forecourt.policies.wording import Words, spelt
+from forecourt.telemetry.extras import installed
 
 EndpointProtocol = Literal["http", "websocket", "any"]
 
@@ -20,8 +22,13 @@ DOCS_ROUTES = frozenset({"openapi", "swagger_ui_html", "swagger_ui_redirect", "r
 
 FIELDS = tuple(EndpointPolicy.model_fields)
 
+NO_ONE = "off"
+"""The source of a field that no one said anything about."""
+
 WEBSOCKET_COUNTS = frozenset({"connect", "message"})
 """What a limit can count on WebSockets only."""
+
+Observer = TypeVar("Observer", bound=Words)
 
 _WILD = re.compile(r"\[[^\]]*\]|[*?]")
 
@@ -64,6 +71,21 @@ class ResolvedPolicy:
         value = self.fields["credits"].value
         return value if isinstance(value, Credits) else None
 
+    @property
+    def tracing(self) -> Tracing | None:
+        """How it is traced; None when off. Where no one says anything it is on if its extra is installed."""
+        return observer("tracing", self.fields["tracing"], Tracing)
+
+    @property
+    def metrics(self) -> Metrics | None:
+        """How it is counted; None when off. Where no one says anything it is on if its extra is installed."""
+        return observer("metrics", self.fields["metrics"], Metrics)
+
+    @property
+    def logging(self) -> Logging | None:
+        """How it is logged; None when off. Where no one says anything it is on if its extra is installed."""
+        return observer("logging", self.fields["logging"], Logging)
+
 
 class Glob(NamedTuple):
     """A name with wildcards; the more literal characters it has, the more specific it is."""
@@ -80,6 +102,15 @@ class Policies:
         self.endpoints = {name: policy for name, policy in endpoints.items() if not is_glob(name)}
         self.globs = {_glob(name): policy for name, policy in endpoints.items() if is_glob(name)}
         self.default = default
+
+    def unrouted(self) -> ResolvedPolicy:
+        """Return what holds for requests that no route matches: the default observes them, all else is off."""
+        off = FieldSource(None, NO_ONE)
+        fields = dict.fromkeys(FIELDS, off)
+        for field in ("tracing", "metrics", "logging"):
+            said = getattr(self.default, field, None)
+            fields[field] = off if said is None else _source(said, "default")
+        return ResolvedPolicy("", fields)
 
     def name(self, endpoint: str) -> bool:
         """Return whether anything in the config is about this endpoint: its name, a glob or the default."""
@@ -111,7 +142,7 @@ class Policies:
             glob = _most_specific(list(saying), name, field)
             return _source(saying[glob], f'glob "{glob.text}"')
         fallback = getattr(self.default, field, None)
-        return FieldSource(None, "off") if fallback is None else _source(fallback, "default")
+        return FieldSource(None, NO_ONE) if fallback is None else _source(fallback, "default")
 
 
 def is_glob(name: str) -> bool:
@@ -124,6 +155,13 @@ def limits(value: object) -> tuple[RateLimit, ...]:
     if isinstance(value, RateLimit):
         return (value,)
     return value if isinstance(value, tuple) else ()
+
+
+def observer(field: str, said: FieldSource, model: type[Observer]) -> Observer | None:
+    """Return what an observer is told to do; where no one says anything it does what it can."""
+    if isinstance(said.value, model):
+        return said.value
+    return model() if said.source == NO_ONE and installed(field) else None
 
 
 def _glob(text: str) -> Glob:

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from forecourt.clients import Clients
 from forecourt.config import JobConfig
+from forecourt.decisions import Decision, decided
 from forecourt.errors import StoreError, StoreOverloaded
 from forecourt.leases import Heartbeat
 from forecourt.policies.credits import MOST_CREDITS
@@ -40,14 +41,7 @@ KEY = "forecourt.exchange"
 _OTHER_BEGINNINGS = frozenset({"websocket.http.response.start", "websocket.accept"})
 """Besides `http.response.start`; an accepted WebSocket has no status and counts as 101."""
 
-_BODIES = frozenset(
-    {
-        "http.response.body",
-        "http.response.pathsend",
-        "http.response.zerocopysend",
-        "websocket.http.response.body",
-    }
-)
+_BODIES = {"http.response.body", "http.response.pathsend", "http.response.zerocopysend", "websocket.http.response.body"}
 """Messages that end a response unless they say that more comes (pathsend never does)."""
 
 
@@ -185,6 +179,7 @@ class Exchange:
         "endpoint",
         "entered",
         "headers",
+        "listeners",
         "notes",
         "params",
         "price",
@@ -193,7 +188,10 @@ class Exchange:
         "runtime",
         "scope",
         "status",
+        "trace_id",
     )
+
+    decided = decided
 
     def __init__(self, runtime: Runtime, scope: Scope) -> None:
         self.runtime = runtime
@@ -207,6 +205,8 @@ class Exchange:
         self.notes: dict[object, Any] = {}
         self.status: int | None = None
         self.refused: Problem | None = None
+        self.listeners: list[Callable[[Decision], object]] = []
+        self.trace_id: str | None = None
         self.broken = False
         """Whether the app raised, before or after its response began."""
         self.entered: list[object] = []
@@ -345,6 +345,7 @@ class Exchange:
 
     def undecided(self, error: StoreError) -> Refusal:
         """Refuse because the store did not decide: 503, as overload or as a service that does not answer."""
+        self.decided("store", "unavailable")
         problem = OVERLOADED if isinstance(error, StoreOverloaded) else STORE_UNAVAILABLE
         return self.refuse(problem, retry_after=1)
 

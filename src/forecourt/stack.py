@@ -11,7 +11,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import NamedTuple
 
-from forecourt.config import JobConfig, ResolvedPolicy
+from forecourt.config import DecisionHook, JobConfig, ResolvedPolicy
+from forecourt.decisions import Decision
 from forecourt.errors import ConfigError
 from forecourt.exchange import KEY, Asks, Chain, Exchange, Runtime, Waits, exchange_of
 from forecourt.layers.concurrency import ConcurrencyLayer
@@ -22,9 +23,12 @@ from forecourt.layers.flood_guard import FloodGuardCounter, FloodGuardLayer
 from forecourt.layers.handler import HandlerLayer
 from forecourt.layers.rate_limit import RateLimitLayer
 from forecourt.lifespan import Lifespan
+from forecourt.observers import NAMES, Observers
+from forecourt.redaction import without_words
 from forecourt.responses import INTERNAL_ERROR, Renderer, render
 from forecourt.routing import Endpoint, RouteTable
 from forecourt.stores.contract import Store
+from forecourt.stores.observed import ObservedStore, Trips
 from forecourt.stores.opening import store_at
 from forecourt.types import ASGIApp, Clock, Receive, Scope, Send, SystemClock
 
@@ -73,7 +77,8 @@ def _credits(app: ASGIApp, site: Site) -> ASGIApp | None:
 
 ERRORS = "errors"
 """Row 1, outermost: one log line and one problem for what nobody handled, whichever layer it came from.
-Row 2 is the endpoint layer, always there: everything below only looks up what it resolved."""
+Row 2 is the endpoint layer, always there: everything below only looks up what it resolved. Rows 3 and 4 are the
+observers: below errors and endpoint, whose work they need, and above all that may refuse, as refusals are seen too."""
 
 ROWS: tuple[Row, ...] = (
     Row(
@@ -90,8 +95,9 @@ ROWS: tuple[Row, ...] = (
 _OUTER = "forecourt.outer"
 """In a scope: the stacks that it already passed, outermost first."""
 
-LAYERS: tuple[str, ...] = (ERRORS, *(row.name for row in ROWS))
+LAYERS: tuple[str, ...] = (ERRORS, *NAMES, *(row.name for row in ROWS))
 
+_trips: weakref.WeakKeyDictionary[JobConfig, Trips] = weakref.WeakKeyDictionary()
 _runtimes: weakref.WeakKeyDictionary[JobConfig, Runtime] = weakref.WeakKeyDictionary()
 
 
@@ -121,7 +127,9 @@ class PolicyMiddleware:
         self._table: RouteTable | None = None
         self._flood = FloodGuardCounter(self.config.flood_guard, self._runtime) if self.config.flood_guard else None
         self._dispatch = Dispatch(app)
-        self._endpoint = EndpointLayer(self._dispatch)
+        self._observers = Observers(self._dispatch, self._runtime, _trips[self.config], self.layers)
+        self._endpoint = EndpointLayer(self._observers.app)
+        self._hook = self.config.on_decision
         self.app: ASGIApp = ErrorsLayer(self._endpoint) if ERRORS in self.layers else self._endpoint
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -141,6 +149,8 @@ class PolicyMiddleware:
             outer.entered.append(self)
             return await self.app(scope, receive, send)
         exchange = Exchange(self._runtime, scope)
+        if self._hook is not None:
+            exchange.listeners.append(partial(_tell, self._hook, exchange))
         exchange.entered.append(self)
         await exchange.run(self.app, receive, send)
 
@@ -159,6 +169,7 @@ class PolicyMiddleware:
 
     async def _stop(self, _scope: Scope) -> None:
         self._table = None
+        self._observers.stop()
         await self._runtime.stop()
 
     def _compile(self, scope: Scope, *, strict: bool) -> None:
@@ -173,6 +184,7 @@ class PolicyMiddleware:
         self._dispatch.chains = {
             endpoint: chain for endpoint, chain in zip((None, *table.endpoints), chains, strict=True) if chain
         }
+        self._observers.observe(self._observed(table))
         self._endpoint.resolve = table.resolve
         self._table = table
 
@@ -182,7 +194,8 @@ class PolicyMiddleware:
         if endpoint and policy is None:
             return None
         site = Site(endpoint, policy, self._runtime, table, self._flood)
-        app = HandlerLayer(self._guarded, endpoint=endpoint, ran=_check(endpoint, table))
+        app: ASGIApp = HandlerLayer(self._guarded, endpoint=endpoint, ran=_check(endpoint, table))
+        app = self._observers.around_handler(app, endpoint, policy)
         layers: list[ASGIApp] = []
         for row in reversed(ROWS):
             layer = row.build(layers[-1] if layers else app, site) if row.name in self.layers else None
@@ -193,6 +206,11 @@ class PolicyMiddleware:
         built: list[object] = list(reversed(layers))
         askers = tuple(layer for layer in built if isinstance(layer, Asks))
         return Chain(layers[-1], askers, waits=any(isinstance(layer, Waits) for layer in askers))
+
+    def _observed(self, table: RouteTable) -> list[tuple[Endpoint | None, ResolvedPolicy]]:
+        """Return what is observed of each endpoint, and of what no route matches."""
+        policies = [(each, self.config.policy_for(each.name, each.protocol)) for each in table.endpoints]
+        return [(None, self.config.unrouted()), *((each, policy) for each, policy in policies if policy)]
 
     def _installed(self, scope: Scope) -> tuple[str, ...]:
         """Return the layers of this config on the way of a request: those outside of us, ours, those inside."""
@@ -249,11 +267,40 @@ class CreditsMiddleware(PolicyMiddleware):
         super().__init__(app, config, layers=("credits",))
 
 
+class TracingMiddleware(PolicyMiddleware):
+    """The stack with the spans alone."""
+
+    def __init__(self, app: ASGIApp, config: JobConfig | None = None) -> None:
+        super().__init__(app, config, layers=("tracing",))
+
+
+class MetricsMiddleware(PolicyMiddleware):
+    """The stack with the metrics alone."""
+
+    def __init__(self, app: ASGIApp, config: JobConfig | None = None) -> None:
+        super().__init__(app, config, layers=("metrics",))
+
+
+class LoggingMiddleware(PolicyMiddleware):
+    """The stack with the access log alone."""
+
+    def __init__(self, app: ASGIApp, config: JobConfig | None = None) -> None:
+        super().__init__(app, config, layers=("logging",))
+
+
 class FloodGuardMiddleware(PolicyMiddleware):
     """The stack with the flood guard alone."""
 
     def __init__(self, app: ASGIApp, config: JobConfig | None = None) -> None:
         super().__init__(app, config, layers=("flood_guard",))
+
+
+def _tell(hook: DecisionHook, exchange: Exchange, decision: Decision) -> None:
+    """Tell an app's own hook; what it raises is logged and harms no request."""
+    try:
+        hook(exchange, decision)
+    except Exception as error:  # whatever an app's function raises
+        logger.error("on_decision failed: %s", type(error).__name__, exc_info=without_words(error))
 
 
 def _check(endpoint: Endpoint | None, table: RouteTable) -> Callable[[Scope], bool]:
@@ -288,6 +335,9 @@ def _runtime(config: JobConfig, store: Store | None, clock: Clock | None, render
     runtime = _runtimes.get(config)
     if runtime is None:
         clock = clock or SystemClock()
-        runtime = Runtime(config, store_at(config.store, clock) if store is None else store, clock, renderer)
+        trips = Trips()
+        store = store_at(config.store, clock, trips) if store is None else ObservedStore(store, trips)
+        _trips[config] = trips
+        runtime = Runtime(config, store, clock, renderer)
         _runtimes[config] = runtime
     return runtime

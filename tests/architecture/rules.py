@@ -32,10 +32,10 @@ Rule = Callable[[Sources], Iterator[str]]
 FLOORS = (
     ("types", "errors"),
     ("policies", "core"),
-    ("config*", "routing", "responses", "clients", "principals", "lifespan", "limit_fields", "stores", "leases"),
+    ("config*", "decisions", "telemetry", "routing", "responses", "clients", "principals", "lifespan", "limit_fields", "redaction", "stores", "leases"),
     ("exchange", "ledger"),
     ("layers", "jobs", "db"),
-    ("stack",),
+    ("stack", "observers"),
     ("integrations", "inspection", "cli*", "testing"),
     ("__init__",),
 )
@@ -46,7 +46,10 @@ REQUIRED = frozenset({"pydantic", "pydantic_core", "pydantic_settings", "starlet
 
 OPTIONAL = {
     "fastapi": "forecourt.integrations",
+    "opentelemetry": "forecourt.telemetry.otel",
+    "prometheus_client": "forecourt.telemetry.prometheus",
     "redis": "forecourt.stores.redis",
+    "structlog": "forecourt.telemetry.structured",
     "yaml": "forecourt.config_yaml",
 }
 """Packages that may be missing, and the part of forecourt that may need them as soon as it is imported."""

@@ -20,6 +20,7 @@ from typing import cast
 
 from forecourt.exchange import Exchange, Runtime, exchange_of
 from forecourt.layers.identities import identity_of
+from forecourt.layers.outcomes import granting
 from forecourt.leases import Kept
 from forecourt.ledger import account_key
 from forecourt.policies import Credits
@@ -84,6 +85,7 @@ class CreditsLayer:
     def answered(self, exchange: Exchange, answers: Sequence[Answer]) -> Refusal | None:
         """Tell the exchange the balance; keep a reservation that was granted, refuse where there is none."""
         (answer,) = answers
+        exchange.decided(NAME, granting(answer))
         if not answer.values:
             return exchange.refuse(STORE_UNAVAILABLE, retry_after=1)
         exchange.balance = int(answer.values[0])
@@ -95,7 +97,9 @@ class CreditsLayer:
         """Settle at the price of what became of the call."""
         kept = self._kept(exchange)
         self._heartbeat.drop(kept, (exchange.id,))
-        yield Settlement("credits_settle", kept.key, (self._price(exchange), exchange.id, 0, self._accounts.journal))
+        price = self._price(exchange)
+        exchange.decided(NAME, "settled", amount=price)
+        yield Settlement("credits_settle", kept.key, (price, exchange.id, 0, self._accounts.journal))
 
     def _kept(self, exchange: Exchange) -> Kept:
         return Kept("credits_hold", _charge(exchange, self).key, self._ttl)

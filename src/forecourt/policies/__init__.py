@@ -6,6 +6,7 @@ from forecourt.policies.endpoint import EndpointPolicy
 from forecourt.policies.flood_guard import FloodGuard
 from forecourt.policies.rate_limit import RateLimit, local_operation
 from forecourt.policies.strategies import Debounce, FixedWindow, SlidingWindow, Throttle, TokenBucket
+from forecourt.policies.telemetry import Logging, Metrics, Telemetry, Tracing
 
 __all__ = [
     "Accounts",
@@ -15,10 +16,14 @@ __all__ = [
     "EndpointPolicy",
     "FixedWindow",
     "FloodGuard",
+    "Logging",
+    "Metrics",
     "Quota",
     "RateLimit",
     "SlidingWindow",
+    "Telemetry",
     "Throttle",
     "TokenBucket",
+    "Tracing",
     "local_operation",
 ]

@@ -5,6 +5,7 @@ from typing import ClassVar
 from forecourt.policies.concurrency import ConcurrencyField
 from forecourt.policies.credits import CreditsField
 from forecourt.policies.rate_limit import RateLimits
+from forecourt.policies.telemetry import LoggingField, MetricsField, TracingField
 from forecourt.policies.wording import Words
 
 
@@ -18,6 +19,9 @@ class EndpointPolicy(Words):
     rate_limit: RateLimits = None
     concurrency: ConcurrencyField = None
     credits: CreditsField = None
+    tracing: TracingField = None
+    metrics: MetricsField = None
+    logging: LoggingField = None
 
     file_words: ClassVar[frozenset[str]] = frozenset({"preset"})
     later: ClassVar[frozenset[str]] = frozenset(
@@ -27,14 +31,11 @@ class EndpointPolicy(Words):
             "encryption",
             "idempotency",
             "invalidates",
-            "logging",
             "max_body",
-            "metrics",
             "offload",
             "priority",
             "retry",
             "security",
             "timeout",
-            "tracing",
         }
     )

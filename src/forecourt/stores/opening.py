@@ -5,11 +5,15 @@ from forecourt.stores.contract import Store
 from forecourt.stores.failover import FailoverStore
 from forecourt.stores.holds import HoldingStore
 from forecourt.stores.memory import MemoryStore
+from forecourt.stores.observed import ObservedStore, Trips
 from forecourt.types import Clock
 
 
-def store_at(url: str, clock: Clock) -> Store:
-    """Return the store that the URL names, not yet open; ConfigError when its extra is not installed."""
+def store_at(url: str, clock: Clock, trips: Trips | None = None) -> Store:
+    """Return the store that the URL names, not yet open; its trips are told to `trips`.
+
+    ConfigError when its extra is not installed.
+    """
     if url.startswith("memory:"):
         return MemoryStore(clock)
     try:
@@ -19,4 +23,7 @@ def store_at(url: str, clock: Clock) -> Store:
         scheme = url.partition(":")[0]
         raise ConfigError(f"store: {scheme}: needs the Redis client: pip install 'forecourt[redis]'") from error
     local = MemoryStore(clock)
-    return FailoverStore(HoldingStore(RedisStore(Client(url)), clock), local)
+    store: Store = RedisStore(Client(url))
+    if trips is not None:
+        store = ObservedStore(store, trips)
+    return FailoverStore(HoldingStore(store, clock), local)

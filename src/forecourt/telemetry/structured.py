@@ -1,0 +1,174 @@
+"""Logs by structlog: the access log's lines, the context that handlers' own loggers see, and a setup for all of them.
+
+Where an app has configured structlog, access events go to its logger `forecourt.access`, through its processors.
+Where it has not, or where the config says how and where to log, they go through two processors of ours to a stream.
+"""
+
+import json
+import logging
+import sys
+from collections.abc import Callable, Mapping, MutableMapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal, TextIO, cast
+
+import structlog
+from structlog.contextvars import bind_contextvars, get_contextvars, merge_contextvars, reset_contextvars
+
+from forecourt.policies.telemetry import Telemetry
+from forecourt.redaction import redacted
+from forecourt.types import SECOND
+
+__all__ = ["AccessLog", "RequestContext", "bound", "configure_logging", "unbound"]
+
+Format = Literal["auto", "json", "console"]
+Event = MutableMapping[str, Any]
+Processor = Callable[..., str | Event]
+
+bound = bind_contextvars
+"""Bind fields for every line logged in this context; returns what `unbound` takes."""
+
+
+def unbound(tokens: Mapping[str, object]) -> None:
+    """Bind again what was bound before."""
+    reset_contextvars(**tokens)  # type: ignore[arg-type]  # the tokens that `bound` gave
+
+
+class AccessLog:
+    """Writes one event per request, as `Telemetry` says."""
+
+    def __init__(self, telemetry: Telemetry) -> None:
+        self._ours_only = telemetry.log_format != "auto" or telemetry.log_to != "stdout"
+        self._theirs = structlog.get_logger("forecourt.access")
+        sink = _Sink(telemetry.log_to)
+        self._ours = structlog.wrap_logger(
+            sink,
+            processors=[_renderer(telemetry.log_format, sink)],
+            wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        ).bind()
+
+    def write(self, now: int, fields: Mapping[str, object]) -> None:
+        """Log a request that ended at `now`, in µs since the epoch."""
+        if not self._ours_only and structlog.is_configured():
+            self._theirs.info("request", **fields)
+        else:
+            self._ours.info("request", timestamp=_written(now), level="info", **fields)
+
+
+class RequestContext(logging.Filter):
+    """For handlers of the standard library: puts `request_id`, `endpoint` and `trace_id` on records ("-": none)."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Let every record pass, with its request's fields on it."""
+        known = get_contextvars()
+        for name in ("request_id", "endpoint", "trace_id"):
+            setattr(record, name, known.get(name, "-"))
+        return True
+
+
+def configure_logging(log_format: Format = "auto", level: int = logging.INFO, stream: TextIO | None = None) -> None:
+    """Log everything of this process in one form: structlog's loggers and the standard library's, on one stream.
+
+    Every line has the request's fields, a time and a level; fields with secret names are redacted. `auto` is readable
+    where a terminal reads, else JSON. Replaces the handlers of the root logger and structlog's configuration.
+    """
+    sink = _Sink("stdout", stream)
+    shared: list[Processor] = [
+        merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _redact,
+    ]
+    last = _last(log_format, sink)
+    handler = _StreamHandler(sink)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[*shared, structlog.stdlib.add_logger_name],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(level)
+    structlog.configure(
+        processors=[*shared, structlog.processors.StackInfoRenderer(), *last],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=lambda *_: sink,
+        cache_logger_on_first_use=False,
+    )
+
+
+class _Sink:
+    """A logger that writes lines to a stream, or to a file that it opens for the first; `sys.stdout` as it is then."""
+
+    def __init__(self, target: str, stream: TextIO | None = None) -> None:
+        self._target = target
+        self._stream = stream
+
+    def stream(self) -> TextIO:
+        """Return where lines go now."""
+        if self._stream is not None:
+            return self._stream
+        if self._target in ("stdout", "stderr"):
+            return sys.stdout if self._target == "stdout" else sys.stderr
+        self._stream = Path(self._target).open("a", encoding="utf-8", buffering=1)  # noqa: SIM115  # kept open
+        return self._stream
+
+    def msg(self, line: str) -> None:
+        """Write one line."""
+        stream = self.stream()
+        stream.write(line + "\n")
+        stream.flush()
+
+    debug = info = warning = error = critical = exception = log = msg
+
+
+class _StreamHandler(logging.Handler):
+    def __init__(self, sink: _Sink) -> None:
+        super().__init__()
+        self._sink = sink
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            self._sink.msg(self.format(record))
+        except Exception:  # noqa: BLE001  # as all handlers do: what cannot be logged stops nobody
+            self.handleError(record)
+
+
+def _renderer(log_format: Format, sink: _Sink) -> Processor:
+    as_json = _json()
+    as_text = _console()
+
+    def render(logger: object, name: str, event: Event) -> str:
+        readable = log_format == "console" or (log_format == "auto" and sink.stream().isatty())
+        return cast("str", (as_text if readable else as_json)(logger, name, event))
+
+    return render
+
+
+def _last(log_format: Format, sink: _Sink) -> list[Processor]:
+    """Return how a line is made: exceptions as text where it is JSON; the console shows them by itself."""
+    if log_format == "console" or (log_format == "auto" and sink.stream().isatty()):
+        return [_console()]
+    return [structlog.processors.format_exc_info, _json()]
+
+
+def _json() -> Processor:
+    encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=str).encode
+
+    def render(_logger: object, _name: str, event: Event) -> str:
+        return encode(event)
+
+    return render
+
+
+def _console() -> Processor:
+    return cast("Processor", structlog.dev.ConsoleRenderer(colors=False))
+
+
+def _redact(_logger: object, _name: str, event: Event) -> Event:
+    return cast("Event", redacted(event))
+
+
+def _written(now: int) -> str:
+    return datetime.fromtimestamp(now / SECOND, UTC).isoformat(timespec="microseconds")
