@@ -32,7 +32,10 @@ Rule = Callable[[Sources], Iterator[str]]
 FLOORS = (
     ("types", "errors"),
     ("policies", "core"),
-    ("config*", "decisions", "telemetry", "routing", "responses", "clients", "principals", "lifespan", "limit_fields", "redaction", "stores", "leases"),
+    (
+        *("config*", "routing", "responses", "clients", "principals", "lifespan", "limit_fields", "stores", "leases"),
+        *("decisions", "redaction", "telemetry"),
+    ),
     ("exchange", "ledger"),
     ("layers", "jobs", "db"),
     ("stack", "observers"),

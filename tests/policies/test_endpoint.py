@@ -17,7 +17,9 @@ def refusal(word: str) -> str:
 def test_unknown_words() -> None:
     """A word near a field is answered with it; another with all fields; a preset with where it belongs."""
     assert refusal("ratelimit") == 'unknown word; did you mean "rate_limit"?'
-    assert refusal("zzz") == "unknown word; known are rate_limit, concurrency, credits, tracing, metrics, logging, preset"
+    assert (
+        refusal("zzz") == "unknown word; known are rate_limit, concurrency, credits, tracing, metrics, logging, preset"
+    )
     assert refusal("preset") == "`preset` is a word of config files only"
 
 

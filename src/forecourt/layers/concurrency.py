@@ -21,7 +21,7 @@ from forecourt.core.operations import Arg
 from forecourt.exchange import Exchange, Runtime, exchange_of
 from forecourt.layers.identities import identity_of
 from forecourt.layers.lease_queue import LeaseQueue
-from forecourt.layers.outcomes import granting
+from forecourt.layers.outcomes import tell_answer
 from forecourt.leases import Kept
 from forecourt.limit_fields import Quota, Standing, draft_11
 from forecourt.policies import Concurrency
@@ -105,7 +105,7 @@ class ConcurrencyLayer:
             _join(exchange.headers, draft_11([Standing(self._quota, int(answer.values[0]), 0)]))
         if answer.granted:
             self._heartbeat.keep(self._kept(exchange, answer), (exchange.id,))
-        exchange.decided("concurrency", granting(answer))
+        tell_answer(exchange, NAME, answer)
         return None if answer.verdict == "go" else self._refusal(exchange, answer)
 
     def settlements(self, exchange: Exchange, answers: Sequence[Answer]) -> Iterable[Settlement]:

@@ -20,7 +20,7 @@ from typing import cast
 
 from forecourt.exchange import Exchange, Runtime, exchange_of
 from forecourt.layers.identities import identity_of
-from forecourt.layers.outcomes import granting
+from forecourt.layers.outcomes import tell_answer
 from forecourt.leases import Kept
 from forecourt.ledger import account_key
 from forecourt.policies import Credits
@@ -85,7 +85,7 @@ class CreditsLayer:
     def answered(self, exchange: Exchange, answers: Sequence[Answer]) -> Refusal | None:
         """Tell the exchange the balance; keep a reservation that was granted, refuse where there is none."""
         (answer,) = answers
-        exchange.decided(NAME, granting(answer))
+        tell_answer(exchange, NAME, answer)
         if not answer.values:
             return exchange.refuse(STORE_UNAVAILABLE, retry_after=1)
         exchange.balance = int(answer.values[0])

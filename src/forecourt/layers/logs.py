@@ -105,10 +105,10 @@ class LogsLayer:
         self, exchange: Exchange, logged: Logged, request_id: str, outcome: Became, seconds: float
     ) -> dict[str, object]:
         scope = exchange.scope
-        method = scope.get("method", "WEBSOCKET")
+        method = "WEBSOCKET" if scope["type"] == "websocket" else _method(scope["method"])
         fields: dict[str, object] = {
             "endpoint": logged.name,
-            "method": method if method in METHODS or method == "WEBSOCKET" else "OTHER",
+            "method": method,
             "status": exchange.status if exchange.status is not None or outcome != "failed" else 500,
             "outcome": outcome,
             "duration_ms": round(seconds * 1000, 3),
@@ -130,6 +130,10 @@ class LogsLayer:
             self._log.write(exchange.runtime.clock.now(), fields)
         except Exception as error:  # noqa: BLE001  # a full disk or a closed stream must not fail a request
             logger.warning("the access log cannot be written: %s", type(error).__name__)
+
+
+def _method(sent: str) -> str:
+    return sent if sent in METHODS else "OTHER"
 
 
 def _context(exchange: Exchange, logged: Logged, request_id: str) -> dict[str, str]:

@@ -23,8 +23,18 @@ def became(exchange: Exchange) -> Became:
     return "client_error" if status < 500 else "server_error"
 
 
-def granting(answer: Answer) -> Outcome:
-    """Return what the answer to a layer's one question says: the store's word, or that of a failure policy."""
-    if answer.verdict == "go":
-        return "degraded" if answer.degraded else "allowed"
-    return "refused" if answer.values else "unavailable"
+def tell_answer(exchange: Exchange, layer: str, answer: Answer) -> None:
+    """Tell observers what the answer to a layer's one question says: the store's word, or that of a failure policy.
+
+    Nothing where another layer's refusal left it ungranted: then nothing was decided of it.
+    """
+    if outcome := _said(answer):
+        exchange.decided(layer, outcome)
+
+
+def _said(answer: Answer) -> Outcome | None:
+    if answer.verdict == "refuse":
+        return "refused" if answer.values else "unavailable"
+    if answer.degraded:
+        return "degraded"
+    return "allowed" if answer.granted else None

@@ -177,8 +177,10 @@ def _tell(exchange: Exchange, limits: Sequence[Limit], answers: Sequence[Answer]
     if violated:
         unavailable = any(not answer.values for _, answer in violated)
         exchange.decided("rate_limit", "unavailable" if unavailable else "refused", names)
-    elif any(answer.values or answer.degraded for answer in answers):
-        exchange.decided("rate_limit", "degraded" if any(answer.degraded for answer in answers) else "allowed")
+    elif any(answer.degraded for answer in answers):
+        exchange.decided("rate_limit", "degraded")
+    elif any(answer.granted for answer in answers):
+        exchange.decided("rate_limit", "allowed")
 
 
 def _refusal(exchange: Exchange, limits: Sequence[Limit], answers: Sequence[Answer]) -> Refusal:

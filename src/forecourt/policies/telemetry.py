@@ -2,6 +2,7 @@
 
 import itertools
 import re
+from collections.abc import Sequence
 from typing import Annotated, Literal, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator
@@ -37,7 +38,7 @@ def _prefix(value: str) -> str:
     return value
 
 
-def _rising(bounds: tuple[float, ...]) -> tuple[float, ...]:
+def _rising(bounds: Sequence[float]) -> Sequence[float]:
     if not bounds or any(exact(high) <= exact(low) for low, high in itertools.pairwise((0, *bounds))):
         raise refused(bounds, "must be numbers of seconds above 0, each greater than the one before")
     return bounds
@@ -49,7 +50,7 @@ def _list(value: object) -> object:
 
 
 HeaderName = Annotated[str, AfterValidator(_header)]
-Names = Annotated[tuple[HeaderName, ...], BeforeValidator(_list)]
+Names = Annotated[Sequence[HeaderName], BeforeValidator(_list)]
 
 
 class Tracing(Words):
@@ -78,20 +79,19 @@ class Telemetry(Words):
     """How all endpoints of a config are traced, counted and logged.
 
     `buckets`: of the duration histogram, in seconds. `prefix`: how all metrics begin. `exemplars`: durations carry
-    their trace's id. `meter`: the same metrics also through OpenTelemetry's meter. `request_id_header`: taken from
-    the caller where it is well formed, else made, and sent back. `log_format`: `json`, `console`, or by whether a
-    terminal reads (`auto`). `log_to`: `stdout`, `stderr` or a file's path. `principals`: callers in logs `hashed`,
-    `plain` or `off`. `exception_messages`: log and record what exceptions say, not only their types and places.
-    `message_spans`: a span for each ASGI message, as OpenTelemetry's middleware has by default.
+    their trace's id. `request_id_header`: taken from the caller where it is well formed, else made, and sent back.
+    `log_format`: `json`, `console`, or by whether a terminal reads (`auto`). `log_to`: `stderr`, `stdout` or a file's
+    path. `principals`: callers in logs `hashed`, `plain` or `off`. `exception_messages`: log and record what
+    exceptions say, not only their types and places. `message_spans`: a span for each ASGI message, as OpenTelemetry's
+    middleware has by default.
     """
 
-    buckets: Annotated[tuple[float, ...], BeforeValidator(_list), AfterValidator(_rising)] = BUCKETS
+    buckets: Annotated[Sequence[float], BeforeValidator(_list), AfterValidator(_rising)] = BUCKETS
     prefix: Annotated[str, AfterValidator(_prefix)] = "forecourt"
     exemplars: bool = True
-    meter: bool = False
     request_id_header: HeaderName = "X-Request-ID"
     log_format: Literal["auto", "json", "console"] = "auto"
-    log_to: Annotated[str, Field(min_length=1)] = "stdout"
+    log_to: Annotated[str, Field(min_length=1)] = "stderr"
     principals: Literal["hashed", "plain", "off"] = "hashed"
     exception_messages: bool = False
     message_spans: bool = False

@@ -39,6 +39,8 @@ Attributes = Mapping[str, AttributeValue]
 
 _NAME = "forecourt"
 _ROUTE = "http.route"
+_SCOPE = "forecourt.span"
+"""Where a request's span is, for a stack inside: scopes of mounted apps have what the outer scope has."""
 
 
 class Headers(Getter[Scope]):
@@ -59,11 +61,16 @@ _HEADERS = Headers()
 
 
 class Begun(NamedTuple):
-    """A span that is current, and what makes current again what was; `ours`: it was begun here."""
+    """A span, and, where it was begun here, what makes current again what was, and the scope that has it."""
 
     span: Span
     token: Token[Context] | None
-    ours: bool
+    scope: Scope | None
+
+    @property
+    def ours(self) -> bool:
+        """Whether it was begun here."""
+        return self.scope is not None
 
     @property
     def recorded(self) -> bool:
@@ -89,9 +96,11 @@ class Begun(NamedTuple):
 
     def end(self) -> None:
         """Make current again what was; a span that the middleware has not ended ends."""
-        if self.token is not None:
-            context.detach(self.token)
-        if self.ours and self.span.is_recording():
+        if self.scope is None or self.token is None:
+            return
+        context.detach(self.token)
+        del self.scope[_SCOPE]
+        if self.span.is_recording():
             self.span.end()
 
 
@@ -126,16 +135,17 @@ class Spans:
         tracer = self.tracer()
         if tracer is None or not is_http_instrumentation_enabled() or self._is_excluded(scope):
             return None
-        current = trace.get_current_span()
+        current = scope.get(_SCOPE) or trace.get_current_span()
         if current is not trace.INVALID_SPAN and _is_server(current):
             if current.is_recording() and _ROUTE not in (getattr(current, "attributes", None) or {}):
                 current.update_name(name)
             current.set_attributes({key: value for key, value in attributes.items() if key.startswith("forecourt.")})
-            return Begun(current, None, ours=False)
+            return Begun(current, None, None)
         parent = _parent(scope)
         span = tracer.start_span(name, context=parent, kind=SpanKind.SERVER, attributes=attributes)
         token = context.attach(trace.set_span_in_context(span, parent))
-        return Begun(span, token, ours=True)
+        scope[_SCOPE] = span
+        return Begun(span, token, scope)
 
     def failed(self, error: Exception, *, answered: bool) -> None:
         """Record in the current span that the request broke, without what the exception says."""

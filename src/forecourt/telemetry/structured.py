@@ -6,10 +6,11 @@ Where it has not, or where the config says how and where to log, they go through
 
 import json
 import logging
+import os
 import sys
+import weakref
 from collections.abc import Callable, Mapping, MutableMapping
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, Literal, TextIO, cast
 
 import structlog
@@ -38,7 +39,7 @@ class AccessLog:
     """Writes one event per request, as `Telemetry` says."""
 
     def __init__(self, telemetry: Telemetry) -> None:
-        self._ours_only = telemetry.log_format != "auto" or telemetry.log_to != "stdout"
+        self._ours_only = telemetry.log_format != "auto" or telemetry.log_to != "stderr"
         self._theirs = structlog.get_logger("forecourt.access")
         sink = _Sink(telemetry.log_to)
         self._ours = structlog.wrap_logger(
@@ -72,7 +73,7 @@ def configure_logging(log_format: Format = "auto", level: int = logging.INFO, st
     Every line has the request's fields, a time and a level; fields with secret names are redacted. `auto` is readable
     where a terminal reads, else JSON. Replaces the handlers of the root logger and structlog's configuration.
     """
-    sink = _Sink("stdout", stream)
+    sink = _Sink("stderr", stream)
     shared: list[Processor] = [
         merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -99,28 +100,39 @@ def configure_logging(log_format: Format = "auto", level: int = logging.INFO, st
 
 
 class _Sink:
-    """A logger that writes lines to a stream, or to a file that it opens for the first; `sys.stdout` as it is then."""
+    """A logger that writes lines: to a stream, to one of the standard streams as it is then, or to a file.
+
+    A file is appended to in one write for each line, so that several workers may share it.
+    """
 
     def __init__(self, target: str, stream: TextIO | None = None) -> None:
         self._target = target
         self._stream = stream
+        self._file: int | None = None
 
-    def stream(self) -> TextIO:
-        """Return where lines go now."""
-        if self._stream is not None:
-            return self._stream
-        if self._target in ("stdout", "stderr"):
-            return sys.stdout if self._target == "stdout" else sys.stderr
-        self._stream = Path(self._target).open("a", encoding="utf-8", buffering=1)  # noqa: SIM115  # kept open
-        return self._stream
+    def readable(self) -> bool:
+        """Tell whether a terminal reads."""
+        stream = self._open()
+        return stream is not None and stream.isatty()
 
     def msg(self, line: str) -> None:
         """Write one line."""
-        stream = self.stream()
-        stream.write(line + "\n")
-        stream.flush()
+        stream = self._open()
+        if stream is not None:
+            stream.write(line + "\n")
+            stream.flush()
+            return
+        if self._file is None:
+            self._file = os.open(self._target, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o640)
+            weakref.finalize(self, os.close, self._file)
+        os.write(self._file, f"{line}\n".encode("utf-8", "replace"))
 
     debug = info = warning = error = critical = exception = log = msg
+
+    def _open(self) -> TextIO | None:
+        if self._stream is not None:
+            return self._stream
+        return {"stdout": sys.stdout, "stderr": sys.stderr}.get(self._target)
 
 
 class _StreamHandler(logging.Handler):
@@ -140,7 +152,7 @@ def _renderer(log_format: Format, sink: _Sink) -> Processor:
     as_text = _console()
 
     def render(logger: object, name: str, event: Event) -> str:
-        readable = log_format == "console" or (log_format == "auto" and sink.stream().isatty())
+        readable = log_format == "console" or (log_format == "auto" and sink.readable())
         return cast("str", (as_text if readable else as_json)(logger, name, event))
 
     return render
@@ -148,7 +160,7 @@ def _renderer(log_format: Format, sink: _Sink) -> Processor:
 
 def _last(log_format: Format, sink: _Sink) -> list[Processor]:
     """Return how a line is made: exceptions as text where it is JSON; the console shows them by itself."""
-    if log_format == "console" or (log_format == "auto" and sink.stream().isatty()):
+    if log_format == "console" or (log_format == "auto" and sink.readable()):
         return [_console()]
     return [structlog.processors.format_exc_info, _json()]
 
