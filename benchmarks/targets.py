@@ -108,6 +108,8 @@ def _unmeasured(_run: Run) -> None:
 
 _ALONE = "forecourt, one limit, that layer alone"
 
+_OTEL = "OpenTelemetry ASGI, "
+
 TARGETS = (
     Target(
         "whole stack in memory, added / one no-op BaseHTTPMiddleware",
@@ -119,7 +121,11 @@ TARGETS = (
         0.10,
         _of("assembly", "get", "forecourt, Valkey", "typical assembly"),
     ),
-    Target("whole stack with a recorded span / OTel ASGI alone with its defaults", 0.9, _unmeasured),
+    Target(
+        "whole stack with a recorded span / OTel ASGI alone with its defaults",
+        0.9,
+        _of("observers", "tracing", "forecourt, the whole stack, sampled", "OpenTelemetry ASGI, defaults"),
+    ),
     Target("trips to the store of a GET", 1, _trips("assembly", "get", "forecourt, Valkey")),
     Target("trips to the store of an idempotent POST", 2, _unmeasured),
     Target(
@@ -158,5 +164,12 @@ TARGETS = (
         0.5,
         _best("rate_limit", "valkey_64", _ALONE),
     ),
+    Target(
+        "tracing sampled off / OTel ASGI sampled off",
+        0.5,
+        _of("observers", "tracing", "forecourt, tracing, sampled off", f"{_OTEL}sampled off"),
+    ),
+    Target("metrics / the best peer", 0.25, _best("observers", "metrics", "forecourt, metrics")),
+    Target("access log / the best peer", 0.4, _best("observers", "logs", "forecourt, logging")),
 )
 """Design §8, in its order. The stack is what exists of it: see what the rows of ours contain."""

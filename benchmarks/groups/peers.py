@@ -6,13 +6,13 @@ from benchmarks.apps import fastapi
 from benchmarks.bench import Bench
 from benchmarks.calls import Call
 from benchmarks.harness import Variant
-from benchmarks.peers import auth, breakers, caches, idempotency, telemetry
+from benchmarks.peers import auth, breakers, caches, idempotency
 from benchmarks.peers.parts import Part, alone
 from benchmarks.results import Table
 
 TITLE = "Peers of layers to come"
 ABOUT = (
-    "Authentication, caches, idempotency, breakers, tracing, metrics and logs of other packages, each alone "
+    "Authentication, caches, idempotency and breakers of other packages, each alone "
     "on one FastAPI route that answers 1 KB. forecourt has none of these layers yet; its rows join these "
     "tables as they land."
 )
@@ -30,10 +30,6 @@ async def run(bench: Bench) -> list[Table]:
     url = bench.server.url
     tables = [
         await _table(bench, "auth", "Authentication by a bearer token", _auth(), reference="PyJWT HS256"),
-        await _table(bench, "tracing", "Tracing", _tracing(), reference="OpenTelemetry ASGI, defaults"),
-        await _table(bench, "metrics", "Metrics", _metrics()),
-        await _table(bench, "metrics_50", "Metrics, last of 50 routes", _metrics("fifty", 50), routes=50),
-        await _table(bench, "logs", "Logs", _logs()),
     ]
     for where, place in (("memory", None), ("valkey", url)):
         for what in ("hit", "miss"):
@@ -65,12 +61,11 @@ async def _table(
     variants: list[Variant],
     call: Call | None = None,
     *,
-    routes: int = 1,
     reference: str = "",
     count: bool = False,
     instead: bool = False,
 ) -> Table:
-    floor = Variant(FLOOR, fastapi(routes), call or Call(), side="base")
+    floor = Variant(FLOOR, fastapi(), call or Call(), side="base")
     rows = await bench.measure(title, [floor, *variants], count=count)
     if instead:
         return Table(key, f"{title}: a ratio to the call without it", rows, reference=FLOOR)
@@ -81,19 +76,6 @@ def _auth() -> list[Variant]:
     algorithms = ("HS256", "RS256", "ES256")
     parts = [auth.pyjwt(each) for each in algorithms] + [auth.joserfc_part(each) for each in algorithms]
     return [alone(part) for part in (*parts, auth.starlette())]
-
-
-def _tracing() -> list[Variant]:
-    parts = (telemetry.otel(), telemetry.otel(all_spans=False), telemetry.otel(sampled=False))
-    return [alone(part) for part in parts]
-
-
-def _metrics(name: str = "one", routes: int = 1) -> list[Variant]:
-    return [alone(part, routes=routes) for part in (telemetry.instrumentator(), telemetry.starlette_exporter(name))]
-
-
-def _logs() -> list[Variant]:
-    return [alone(telemetry.structlog_part(way)) for way in ("json", "orjson", "stdlib", "BaseHTTPMiddleware")]
 
 
 def _caches(url: str | None, directory: str) -> list[Part]:
