@@ -6,6 +6,7 @@ to know of them, is set whenever the routes are compiled.
 
 import time
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from forecourt.config import JobConfig, ResolvedPolicy
 from forecourt.exchange import Runtime
@@ -17,6 +18,9 @@ from forecourt.stores.observed import Trips
 from forecourt.telemetry.exposition import endpoint_of
 from forecourt.telemetry.extras import installed
 from forecourt.types import ASGIApp
+
+if TYPE_CHECKING:
+    from forecourt.telemetry.structured import Tokens
 
 NAMES = ("tracing", "metrics", "logging")
 """The observers, outermost first: durations and lines know their trace."""
@@ -104,9 +108,9 @@ class Observers:
             return families.render(accept)
 
         endpoint.render = render
-        return MetricsLayer(app, self._refresh_now_and_then)
+        return MetricsLayer(app, self._refresh_now_and_then if families.shared else None)
 
-    def _logs_around(self, app: ASGIApp) -> LogsLayer:
+    def _logs_around(self, app: ASGIApp) -> "LogsLayer[Tokens]":
         from forecourt.telemetry.structured import AccessLog, bound, unbound  # noqa: PLC0415  # `logs` is optional
 
         telemetry = self._config.telemetry

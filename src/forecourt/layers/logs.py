@@ -13,7 +13,7 @@ import random
 import re
 import time
 from collections.abc import Callable, Mapping
-from typing import NamedTuple, Protocol
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from forecourt.decisions import Decision
 from forecourt.exchange import Exchange, exchange_of
@@ -32,6 +32,10 @@ METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS",
 _WELL_FORMED = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._:+/=@-]{0,127}")
 
 
+Bound = TypeVar("Bound")
+"""What binding gives and unbinding takes."""
+
+
 class Log(Protocol):
     """Where the lines go, and what is bound for others' lines meanwhile."""
 
@@ -48,7 +52,7 @@ class Logged(NamedTuple):
     headers: frozenset[bytes]
 
 
-class LogsLayer:
+class LogsLayer(Generic[Bound]):
     """Logs; endpoints that are not in `endpoints` pass by."""
 
     def __init__(
@@ -57,8 +61,8 @@ class LogsLayer:
         *,
         telemetry: Telemetry,
         log: Log,
-        bind: Callable[..., Mapping[str, object]],
-        unbind: Callable[[Mapping[str, object]], None],
+        bind: Callable[[str, str, str | None], Bound],
+        unbind: Callable[[Bound], None],
     ) -> None:
         self.app = app
         self._log = log
@@ -80,7 +84,7 @@ class LogsLayer:
         decisions: list[Decision] = []
         exchange.listeners.append(decisions.append)
         began, started = exchange.runtime.clock.now(), time.perf_counter()
-        tokens = self._bind(**_context(exchange, logged, request_id))
+        tokens = self._bind(request_id, logged.name or "", exchange.trace_id)
         outcome: Became = "failed"
         try:
             await self.app(scope, receive, send)
@@ -136,18 +140,14 @@ def _method(sent: str) -> str:
     return sent if sent in METHODS else "OTHER"
 
 
-def _context(exchange: Exchange, logged: Logged, request_id: str) -> dict[str, str]:
-    context = {"request_id": request_id, "endpoint": logged.name or ""}
-    if exchange.trace_id:
-        context["trace_id"] = exchange.trace_id
-    return context
-
-
 def _told(decisions: list[Decision], began: int) -> dict[str, object]:
     """Return what layers decided, and after how many milliseconds."""
     if not decisions:
         return {}
-    return {
-        "decisions": {each.layer: each.outcome for each in decisions if each.outcome != "settled"},
-        "decided_ms": {each.layer: (each.at - began) / 1000 for each in decisions if each.outcome != "settled"},
-    }
+    outcomes: dict[str, str] = {}
+    times: dict[str, float] = {}
+    for layer, outcome, at, _, _ in decisions:
+        if outcome != "settled":
+            outcomes[layer] = outcome
+            times[layer] = (at - began) / 1000
+    return {"decisions": outcomes, "decided_ms": times}

@@ -18,6 +18,9 @@ from forecourt.layers.outcomes import Became, became
 from forecourt.routing import Endpoint
 from forecourt.types import ASGIApp, Message, Receive, Scope, Send
 
+_BARE = frozenset({"GET", "HEAD"})
+"""Methods without a body."""
+
 UNROUTED = "unrouted"
 """What requests that no route matches are counted under."""
 
@@ -53,7 +56,7 @@ class Counted(NamedTuple):
 class MetricsLayer:
     """Counts; endpoints that are not in `endpoints` pass by."""
 
-    def __init__(self, app: ASGIApp, refresh: Callable[[], None]) -> None:
+    def __init__(self, app: ASGIApp, refresh: Callable[[], None] | None = None) -> None:
         self.app = app
         self._refresh = refresh
         self.endpoints: Mapping[Endpoint | None, Counted] = {}
@@ -68,14 +71,14 @@ class MetricsLayer:
         counts = counted.counts
         exchange.listeners.append(counts.decided)
         sizes = _Sizes(receive, send) if counted.sizes else None
+        if sizes is not None:
+            send = sizes.send
+            receive = receive if scope.get("method") in _BARE else sizes.receive
         started = time.perf_counter()
         counts.began()
         outcome: Became = "failed"
         try:
-            if sizes is None:
-                await self.app(scope, receive, send)
-            else:
-                await self.app(scope, sizes.receive, sizes.send)
+            await self.app(scope, receive, send)
             outcome = became(exchange)
         except asyncio.CancelledError:
             outcome = "cancelled"
@@ -87,7 +90,8 @@ class MetricsLayer:
             )
             if sizes is not None:
                 counts.carried(sizes.received, sizes.sent)
-            self._refresh()
+            if self._refresh is not None:
+                self._refresh()
 
 
 class _Sizes:

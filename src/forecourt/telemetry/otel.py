@@ -104,6 +104,25 @@ class Begun(NamedTuple):
             self.span.end()
 
 
+class Handler:
+    """A context in which a handler's span is current; what breaks is recorded by its type."""
+
+    __slots__ = ("_span", "_token")
+
+    def __init__(self, span: Span) -> None:
+        self._span = span
+
+    def __enter__(self) -> None:
+        self._token = context.attach(trace.set_span_in_context(self._span))
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
+        if kind is not None and isinstance(error, Exception):
+            self._span.set_attribute("error.type", kind.__qualname__)
+            self._span.set_status(Status(StatusCode.ERROR, kind.__qualname__))
+        context.detach(self._token)
+        self._span.end()
+
+
 class Spans:
     """The spans of one stack; `inside` is the app below."""
 
@@ -162,20 +181,10 @@ class Spans:
         span.add_event("exception", {"exception.type": kind, "exception.stacktrace": stack})
         span.set_status(Status(StatusCode.ERROR, kind))
 
-    @contextmanager
-    def handler(self, name: str) -> Iterator[None]:
-        """Have a span of the handler's own current."""
+    def handler(self, name: str) -> "Handler":
+        """Return what has a span of the handler's own current."""
         tracer = self.tracer()
-        if tracer is None:
-            yield
-            return
-        with tracer.start_as_current_span(name, record_exception=False, set_status_on_exception=False) as span:
-            try:
-                yield
-            except Exception as error:
-                span.set_attribute("error.type", type(error).__qualname__)
-                span.set_status(Status(StatusCode.ERROR, type(error).__qualname__))
-                raise
+        return Handler((tracer or trace.NoOpTracer()).start_span(name))
 
     def trip(self, trip: Trip) -> None:
         """Record a trip to the store inside the current span, where that is sampled."""

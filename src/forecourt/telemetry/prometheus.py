@@ -111,6 +111,11 @@ class Families:
         if trip.operation == "decide" and trip.end in ("ok", "down"):
             self.degraded.set(trip.end == "down")
 
+    @property
+    def shared(self) -> bool:
+        """Whether other processes read what this one counts."""
+        return _DIRECTORY in os.environ
+
     def render(self, accept: str) -> tuple[bytes, str]:
         """Return everything in the format that the Accept field prefers, and its media type."""
         encode, media_type = choose_encoder(accept)
@@ -129,7 +134,11 @@ class EndpointMetrics:
         self._requests = families.requests
         self._decisions = families.decisions
         self._name = name
+        self._running = 0
         self._in_progress = families.in_progress.labels(name)
+        self._shared = _DIRECTORY in os.environ
+        if not self._shared:
+            self._in_progress.set_function(lambda: self._running)
         self._received = families.received.labels(name)
         self._sent = families.sent.labels(name)
         self._credits = families.credits.labels(name)
@@ -140,11 +149,15 @@ class EndpointMetrics:
 
     def began(self) -> None:
         """Count a request that arrives."""
-        self._in_progress.inc()
+        self._running += 1
+        if self._shared:
+            self._in_progress.inc()
 
     def ended(self, outcome: str, status: int, seconds: float, trace_id: str | None) -> None:
         """Count a request that is over; `trace_id` becomes the exemplar of its duration."""
-        self._in_progress.dec()
+        self._running -= 1
+        if self._shared:
+            self._in_progress.dec()
         counter = self._ends.get((outcome, status))
         if counter is None:
             counter = self._ends[outcome, status] = self._requests.labels(self._name, outcome, status)

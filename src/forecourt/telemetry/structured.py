@@ -10,7 +10,9 @@ import os
 import sys
 import weakref
 from collections.abc import Callable, Mapping, MutableMapping
+from contextvars import ContextVar, Token
 from datetime import UTC, datetime
+from json.encoder import encode_basestring
 from typing import Any, Literal, TextIO, cast
 
 import structlog
@@ -22,38 +24,67 @@ from forecourt.types import SECOND
 
 __all__ = ["AccessLog", "RequestContext", "bound", "configure_logging", "unbound"]
 
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=str).encode
+
 Format = Literal["auto", "json", "console"]
 Event = MutableMapping[str, Any]
 Processor = Callable[..., str | Event]
 
-bound = bind_contextvars
-"""Bind fields for every line logged in this context; returns what `unbound` takes."""
+Tokens = tuple[Token[Any], ...]
 
 
-def unbound(tokens: Mapping[str, object]) -> None:
+def _variable(name: str) -> ContextVar[Any]:
+    """Return the context variable that structlog keeps a field in."""
+    tokens = bind_contextvars(**{name: ""})
+    reset_contextvars(**tokens)
+    return tokens[name].var
+
+
+_REQUEST_ID, _ENDPOINT, _TRACE_ID = _variable("request_id"), _variable("endpoint"), _variable("trace_id")
+
+
+def bound(request_id: str, endpoint: str, trace_id: str | None) -> Tokens:
+    """Bind these for every line logged in this context; returns what `unbound` takes."""
+    tokens = (_REQUEST_ID.set(request_id), _ENDPOINT.set(endpoint))
+    return tokens if trace_id is None else (*tokens, _TRACE_ID.set(trace_id))
+
+
+def unbound(tokens: Tokens) -> None:
     """Bind again what was bound before."""
-    reset_contextvars(**tokens)  # type: ignore[arg-type]  # the tokens that `bound` gave
+    for token in tokens:
+        token.var.reset(token)
 
 
 class AccessLog:
-    """Writes one event per request, as `Telemetry` says."""
+    """Writes one event per request, as `Telemetry` says; JSON by ourselves, as there are many and they are flat."""
 
     def __init__(self, telemetry: Telemetry) -> None:
         self._ours_only = telemetry.log_format != "auto" or telemetry.log_to != "stderr"
+        self._format = telemetry.log_format
         self._theirs = structlog.get_logger("forecourt.access")
-        sink = _Sink(telemetry.log_to)
-        self._ours = structlog.wrap_logger(
-            sink,
-            processors=[_renderer(telemetry.log_format, sink)],
-            wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        ).bind()
+        self._sink = _Sink(telemetry.log_to)
+        self._text = _console()
+        self._second = -1
+        self._written = ""
 
     def write(self, now: int, fields: Mapping[str, object]) -> None:
         """Log a request that ended at `now`, in µs since the epoch."""
         if not self._ours_only and structlog.is_configured():
             self._theirs.info("request", **fields)
+        elif self._format == "console" or (self._format == "auto" and self._sink.readable()):
+            event: Event = {"timestamp": self._time(now), "level": "info", "event": "request", **fields}
+            self._sink.msg(cast("str", self._text(None, "info", event)))
         else:
-            self._ours.info("request", timestamp=_written(now), level="info", **fields)
+            start = f'{{"timestamp":"{self._time(now)}","level":"info","event":"request",'
+            self._sink.msg(start + _members(fields) + "}")
+
+    def _time(self, now: int) -> str:
+        """Return the time as ISO 8601; its second is the same for many lines."""
+        second, rest = divmod(now, SECOND)
+        if second != self._second:
+            self._second = second
+            self._written = datetime.fromtimestamp(second, UTC).isoformat()[:19]
+        return f"{self._written}.{rest:06}+00:00"
 
 
 class RequestContext(logging.Filter):
@@ -117,7 +148,7 @@ class _Sink:
 
     def msg(self, line: str) -> None:
         """Write one line."""
-        stream = self._open()
+        stream = None if self._file is not None else self._open()
         if stream is not None:
             stream.write(line + "\n")
             stream.flush()
@@ -147,17 +178,6 @@ class _StreamHandler(logging.Handler):
             self.handleError(record)
 
 
-def _renderer(log_format: Format, sink: _Sink) -> Processor:
-    as_json = _json()
-    as_text = _console()
-
-    def render(logger: object, name: str, event: Event) -> str:
-        readable = log_format == "console" or (log_format == "auto" and sink.readable())
-        return cast("str", (as_text if readable else as_json)(logger, name, event))
-
-    return render
-
-
 def _last(log_format: Format, sink: _Sink) -> list[Processor]:
     """Return how a line is made: exceptions as text where it is JSON; the console shows them by itself."""
     if log_format == "console" or (log_format == "auto" and sink.readable()):
@@ -166,10 +186,8 @@ def _last(log_format: Format, sink: _Sink) -> list[Processor]:
 
 
 def _json() -> Processor:
-    encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=str).encode
-
     def render(_logger: object, _name: str, event: Event) -> str:
-        return encode(event)
+        return _encode(event)
 
     return render
 
@@ -182,5 +200,17 @@ def _redact(_logger: object, _name: str, event: Event) -> Event:
     return cast("Event", redacted(event))
 
 
-def _written(now: int) -> str:
-    return datetime.fromtimestamp(now / SECOND, UTC).isoformat(timespec="microseconds")
+def _members(fields: Mapping[str, object]) -> str:
+    """Return the members of a JSON object, without its braces; `encode_basestring` is what json itself quotes with."""
+    parts = []
+    for name, value in fields.items():
+        kind = type(value)
+        if kind is str:
+            parts.append(f'"{name}":{encode_basestring(str(value))}')
+        elif kind is int or kind is float:
+            parts.append(f'"{name}":{value}')
+        elif kind is dict:
+            parts.append(f'"{name}":{{{_members(cast("Event", value))}}}')
+        else:
+            parts.append(f'"{name}":{_encode(value)}')
+    return ",".join(parts)
