@@ -43,10 +43,17 @@ def _floor(routes: int = 1) -> Variant:
     return Variant(FLOOR, fastapi(routes), side="base")
 
 
+def _nothing(routes: int = 1) -> Variant:
+    """Return the stack that every layer stands in: what a layer itself adds is what it is above this."""
+    app = ours.protected(ours.config(), fastapi(routes), layers=())
+    return Variant("forecourt, no layer", app, config="layers=(): the exchange, the endpoint, its check", side="ours")
+
+
 def _tracing() -> list[Variant]:
     parts = (telemetry.otel(), telemetry.otel(all_spans=False), telemetry.otel(sampled=False))
     return [
         *(alone(part) for part in parts),
+        _nothing(),
         Variant("forecourt, tracing", _traced(), config='layers=("tracing",), sampled', side="ours"),
         Variant("forecourt, tracing, sampled off", _traced(sampled=False), config='layers=("tracing",)', side="ours"),
         Variant(
@@ -65,6 +72,7 @@ def _metrics(name: str, routes: int) -> list[Variant]:
     mine = ours.protected(ours.config(), fastapi(routes), layers=("metrics",))
     return [
         *(alone(part, routes=routes) for part in (telemetry.instrumentator(), telemetry.starlette_exporter(name))),
+        _nothing(routes),
         Variant("forecourt, metrics", mine, config='layers=("metrics",)', side="ours"),
     ]
 
@@ -73,6 +81,7 @@ def _logs() -> list[Variant]:
     mine = ours.protected(ours.config(), layers=("logging",))
     return [
         *(alone(telemetry.structlog_part(way)) for way in ("json", "orjson", "stdlib", "BaseHTTPMiddleware")),
+        _nothing(),
         Variant("forecourt, logging", mine, config='layers=("logging",), JSON to the null device', side="ours"),
     ]
 

@@ -50,6 +50,7 @@ REQUIRED = frozenset({"pydantic", "pydantic_core", "pydantic_settings", "starlet
 OPTIONAL = {
     "fastapi": "forecourt.integrations",
     "opentelemetry": "forecourt.telemetry.otel",
+    "orjson": "forecourt.telemetry.structured",
     "prometheus_client": "forecourt.telemetry.prometheus",
     "redis": "forecourt.stores.redis",
     "structlog": "forecourt.telemetry.structured",

@@ -190,6 +190,17 @@ async def test_callers_are_hashed(log: Path, told: str, principal: str | None) -
     assert lines(log)[0].get("principal") == principal
 
 
+async def test_lines_are_the_same_without_orjson(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The standard library writes what orjson writes."""
+    app = starlette(logged(log), Route("/", text, name="wörk"), clock=FakeClock())
+    for _ in range(2):
+        await call(app, http("/", headers=[(b"x-request-id", b"one")]))
+        monkeypatch.setattr("forecourt.telemetry.structured._fast", None)
+    one, two = [{**line, "duration_ms": 0} for line in lines(log)]
+    assert one == two
+    assert "wörk" in log.read_text("utf-8")
+
+
 async def test_a_websocket_is_one_line(log: Path) -> None:
     """A conversation is one line when it is over."""
     await call(starlette(logged(log), WebSocketRoute("/echo", echo, name="echo")), websocket("/echo"))

@@ -26,7 +26,7 @@ from forecourt import (
     TracingMiddleware,
 )
 from forecourt.telemetry.otel import outgoing
-from forecourt.types import Message
+from forecourt.types import Message, Receive, Scope, Send
 from tests.asgi import Answer, call, get, http, websocket
 from tests.observing import Seen, sdk
 from tests.services import echo, starlette, text
@@ -63,6 +63,47 @@ async def test_a_request_is_one_span_named_after_its_route(seen: Seen) -> None:
     assert attributes["url.query"] == "REDACTED"
     assert "http.method" not in attributes
     assert sorted(each.name for each in seen.all()) == ["GET /records/{record_id}", "record"]
+
+
+@pytest.mark.parametrize("status", [200, 404, 503])
+@pytest.mark.parametrize("method", ["GET", "ODD"])
+async def test_the_span_says_what_the_middleware_says(seen: Seen, method: str, status: int) -> None:
+    """Whether a request passes the middleware or not: the same name, attributes, status and kind."""
+
+    async def answers(_: Request) -> Response:
+        return PlainTextResponse("said", status)
+
+    route = Route("/records/{record_id}", answers, name="record", methods=[method])
+    scope = {**http("/records/7", method, headers=[(b"user-agent", b"a browser")]), "query_string": b"q=hush"}
+    for passed in (False, True):
+        config = JobConfig(default=QUIET, telemetry=Telemetry(message_spans=passed))
+        await call(starlette(config, route), dict(scope))
+    ours, theirs = seen.servers()
+    mine, known = dict(ours.attributes or {}), dict(theirs.attributes or {})
+    known.pop("http.request.method_original", None)  # any word: it is not repeated
+    assert mine == known
+    assert (ours.name, ours.status.status_code) == (theirs.name, theirs.status.status_code)
+
+
+async def test_captured_headers_pass_the_middleware(seen: Seen, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its environment variables name headers to capture: it captures them."""
+    monkeypatch.setenv("OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_SERVER_REQUEST", "x-color")
+    app = starlette(JobConfig(default=QUIET), Route("/", text, name="work"))
+    await call(app, http("/", headers=[(b"x-color", b"blue")]))
+    assert (seen.server().attributes or {})["http.request.header.x_color"] == ("blue",)
+
+
+async def test_trailers_end_the_span(seen: Seen) -> None:
+    """A response with trailers is over after them."""
+
+    async def app(_scope: Scope, _receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "trailers": True})
+        await send({"type": "http.response.body"})
+        assert not seen.all()
+        await send({"type": "http.response.trailers", "headers": []})
+        assert len(seen.servers()) == 1
+
+    await get(TracingMiddleware(app, JobConfig(default=QUIET)), "/")
 
 
 async def test_the_handlers_span_is_inside(seen: Seen) -> None:

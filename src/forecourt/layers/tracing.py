@@ -42,6 +42,10 @@ class Begun(Protocol):
         """Add what a layer decided."""
         ...
 
+    def sending(self, send: Send) -> Send:
+        """Return what sends, and notes on the span what is sent."""
+        ...
+
     def end(self) -> None:
         """End it, where it was begun here, and make current again what was."""
         ...
@@ -63,6 +67,10 @@ class Spans(Protocol):
 
     def begin(self, name: str, attributes: Mapping[str, str], scope: Scope) -> Begun | None:
         """Begin a server span, or take the one that is there."""
+        ...
+
+    def captures(self) -> bool:
+        """Whether OpenTelemetry's middleware has more to do than the span says by itself."""
         ...
 
     def handler(self, name: str) -> AbstractContextManager[None]:
@@ -92,7 +100,7 @@ class TracingLayer:
         """Set by the stack when the routes are compiled."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Begin a span; call on, through the middleware where it is recorded; end it."""
+        """Begin a span; call on, through the middleware where that has something to do; end it."""
         exchange = exchange_of(scope)
         traced = self.endpoints.get(exchange.endpoint)
         begun = self._begin(traced, scope) if traced is not None else None
@@ -103,7 +111,10 @@ class TracingLayer:
                 return await self.inside.app(scope, receive, send)
             exchange.trace_id = begun.trace_id
             exchange.listeners.append(begun.decided)
-            await (self.app if begun.ours else self.inside)(scope, receive, send)
+            if begun.ours and self.spans.captures():
+                await self.app(scope, receive, send)
+            else:
+                await self.inside(scope, receive, begun.sending(send) if begun.ours else send)
             if error := exchange.notes.pop(self.inside, None):
                 raise error
         finally:

@@ -97,6 +97,7 @@ class Families:
         )
         for operation, end in itertools.product(("decide", "settle"), ("ok", "down", "overloaded")):
             self.trips.labels(operation, end)
+            self.trip_sizes.labels(operation)
 
     def endpoint(self, name: str, outcomes: Iterable[str]) -> "EndpointMetrics":
         """Return the children of one endpoint; endpoints of one name share them."""

@@ -10,9 +10,9 @@ import os
 import sys
 import weakref
 from collections.abc import Callable, Mapping, MutableMapping
+from contextlib import suppress
 from contextvars import ContextVar, Token
 from datetime import UTC, datetime
-from json.encoder import encode_basestring
 from typing import Any, Literal, TextIO, cast
 
 import structlog
@@ -24,7 +24,17 @@ from forecourt.types import SECOND
 
 __all__ = ["AccessLog", "RequestContext", "bound", "configure_logging", "unbound"]
 
-_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=str).encode
+_fast: Callable[..., bytes] | None = None
+"""orjson's, which comes with the extra; without it the standard library's does too."""
+with suppress(ImportError):
+    from orjson import dumps as _fast
+
+
+def _encode(event: object) -> bytes:
+    if _fast is not None:
+        return _fast(event, default=str)
+    return json.dumps(event, ensure_ascii=False, separators=(",", ":"), default=str).encode("utf-8", "replace")
+
 
 Format = Literal["auto", "json", "console"]
 Event = MutableMapping[str, Any]
@@ -75,8 +85,7 @@ class AccessLog:
             event: Event = {"timestamp": self._time(now), "level": "info", "event": "request", **fields}
             self._sink.msg(cast("str", self._text(None, "info", event)))
         else:
-            start = f'{{"timestamp":"{self._time(now)}","level":"info","event":"request",'
-            self._sink.msg(start + _members(fields) + "}")
+            self._sink.line(_encode({"timestamp": self._time(now), "level": "info", "event": "request", **fields}))
 
     def _time(self, now: int) -> str:
         """Return the time as ISO 8601; its second is the same for many lines."""
@@ -148,15 +157,19 @@ class _Sink:
 
     def msg(self, line: str) -> None:
         """Write one line."""
+        self.line(line.encode("utf-8", "replace"))
+
+    def line(self, line: bytes) -> None:
+        """Write one line that is encoded."""
         stream = None if self._file is not None else self._open()
         if stream is not None:
-            stream.write(line + "\n")
+            stream.write(line.decode() + "\n")
             stream.flush()
             return
         if self._file is None:
             self._file = os.open(self._target, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o640)
             weakref.finalize(self, os.close, self._file)
-        os.write(self._file, f"{line}\n".encode("utf-8", "replace"))
+        os.write(self._file, line + b"\n")
 
     debug = info = warning = error = critical = exception = log = msg
 
@@ -187,7 +200,7 @@ def _last(log_format: Format, sink: _Sink) -> list[Processor]:
 
 def _json() -> Processor:
     def render(_logger: object, _name: str, event: Event) -> str:
-        return _encode(event)
+        return _encode(event).decode()
 
     return render
 
@@ -198,19 +211,3 @@ def _console() -> Processor:
 
 def _redact(_logger: object, _name: str, event: Event) -> Event:
     return cast("Event", redacted(event))
-
-
-def _members(fields: Mapping[str, object]) -> str:
-    """Return the members of a JSON object, without its braces; `encode_basestring` is what json itself quotes with."""
-    parts = []
-    for name, value in fields.items():
-        kind = type(value)
-        if kind is str:
-            parts.append(f'"{name}":{encode_basestring(str(value))}')
-        elif kind is int or kind is float:
-            parts.append(f'"{name}":{value}')
-        elif kind is dict:
-            parts.append(f'"{name}":{{{_members(cast("Event", value))}}}')
-        else:
-            parts.append(f'"{name}":{_encode(value)}')
-    return ",".join(parts)
