@@ -1,57 +1,97 @@
 """forecourt: one config says what protects each endpoint, one ordered stack enforces it."""
 
+from forecourt.auth.credentials import Authenticator, Denied, User
+from forecourt.breakers import Breaker
 from forecourt.config import JobConfig
+from forecourt.config_cache import CacheHandle
+from forecourt.deadlines import Deadline, current_deadline
 from forecourt.decisions import Decision
-from forecourt.errors import ConfigError, ForecourtError, StoreDown, StoreError, StoreOverloaded
+from forecourt.errors import CircuitOpen, ConfigError, ForecourtError, StoreDown, StoreError, StoreOverloaded
 from forecourt.exchange import Exchange
 from forecourt.ledger import Ledger
-from forecourt.policies import (
-    Accounts,
-    Concurrency,
-    Credits,
-    Debounce,
-    EndpointPolicy,
-    FixedWindow,
-    FloodGuard,
-    Logging,
-    Metrics,
-    Quota,
-    SlidingWindow,
-    Telemetry,
-    Throttle,
-    TokenBucket,
-    Tracing,
-)
-from forecourt.principals import Principal
-from forecourt.responses import Problem
-from forecourt.stack import (
+from forecourt.middleware import (
+    CacheMiddleware,
+    CircuitBreakerMiddleware,
     ConcurrencyMiddleware,
     CreditsMiddleware,
     FloodGuardMiddleware,
+    IdempotencyMiddleware,
     LoggingMiddleware,
     MetricsMiddleware,
     PolicyMiddleware,
     RateLimitMiddleware,
+    RetryMiddleware,
+    SecurityMiddleware,
+    TimeoutMiddleware,
     TracingMiddleware,
 )
+from forecourt.policies import (
+    Accounts,
+    ApiKey,
+    ApiKeys,
+    Cache,
+    CircuitBreaker,
+    Concurrency,
+    Credits,
+    Debounce,
+    Dpop,
+    EndpointPolicy,
+    FixedWindow,
+    FloodGuard,
+    Idempotency,
+    Introspection,
+    Issuer,
+    Logging,
+    Metrics,
+    Quota,
+    Retry,
+    Security,
+    SlidingWindow,
+    Telemetry,
+    Throttle,
+    Timeout,
+    TokenBucket,
+    TokenCache,
+    Tracing,
+)
+from forecourt.principals import Principal
+from forecourt.responses import Problem
+from forecourt.revocations import Revocations
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Accounts",
+    "ApiKey",
+    "ApiKeys",
+    "Authenticator",
+    "Breaker",
+    "Cache",
+    "CacheHandle",
+    "CacheMiddleware",
+    "CircuitBreaker",
+    "CircuitBreakerMiddleware",
+    "CircuitOpen",
     "Concurrency",
     "ConcurrencyMiddleware",
     "ConfigError",
     "Credits",
     "CreditsMiddleware",
+    "Deadline",
     "Debounce",
     "Decision",
+    "Denied",
+    "Dpop",
     "EndpointPolicy",
     "Exchange",
     "FixedWindow",
     "FloodGuard",
     "FloodGuardMiddleware",
     "ForecourtError",
+    "Idempotency",
+    "IdempotencyMiddleware",
+    "Introspection",
+    "Issuer",
     "JobConfig",
     "Ledger",
     "Logging",
@@ -63,13 +103,23 @@ __all__ = [
     "Problem",
     "Quota",
     "RateLimitMiddleware",
+    "Retry",
+    "RetryMiddleware",
+    "Revocations",
+    "Security",
+    "SecurityMiddleware",
     "SlidingWindow",
     "StoreDown",
     "StoreError",
     "StoreOverloaded",
     "Telemetry",
     "Throttle",
+    "Timeout",
+    "TimeoutMiddleware",
     "TokenBucket",
+    "TokenCache",
     "Tracing",
     "TracingMiddleware",
+    "User",
+    "current_deadline",
 ]

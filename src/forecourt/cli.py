@@ -3,6 +3,9 @@
 forecourt check module:app     exit 1 and one line for each thing that would stop it at startup
 forecourt show module:app      endpoint, path, policies, and where each came from
 forecourt credits …            grant credits, read a balance, read an account's journal
+forecourt keys …               create, rotate, list and revoke API keys
+forecourt token                sign a token of the development issuer
+forecourt revoke …             revoke a token, or all that a subject was given
 """
 
 import argparse
@@ -11,7 +14,7 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from forecourt import cli_credits
+from forecourt import cli_auth, cli_credits
 from forecourt.config import ResolvedPolicy
 from forecourt.errors import ConfigError, StoreError
 from forecourt.inspection import Inspection, inspect
@@ -43,6 +46,7 @@ def _parser() -> argparse.ArgumentParser:
         if name == "check":
             command.add_argument("--strict", action="store_true", help="also say what is weak")
     cli_credits.add_to(commands)
+    cli_auth.add_to(commands)
     return parser
 
 

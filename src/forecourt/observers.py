@@ -4,16 +4,21 @@ They stand below errors and endpoint and above all that may refuse. Which endpoi
 to know of them, is set whenever the routes are compiled.
 """
 
+import logging
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
-from forecourt.config import JobConfig, ResolvedPolicy
-from forecourt.exchange import Runtime
+from forecourt.config import DecisionHook, JobConfig, ResolvedPolicy
+from forecourt.decisions import Decision
+from forecourt.exchange import Exchange
 from forecourt.layers.logs import Logged, LogsLayer
 from forecourt.layers.metrics import UNROUTED, Counted, MetricsLayer
 from forecourt.layers.tracing import HandlerSpanLayer, Inside, Traced, TracingLayer
+from forecourt.redaction import without_words
 from forecourt.routing import Endpoint
+from forecourt.runtime import Runtime
 from forecourt.stores.observed import Trips
 from forecourt.telemetry.exposition import endpoint_of
 from forecourt.telemetry.extras import installed
@@ -21,6 +26,8 @@ from forecourt.types import ASGIApp
 
 if TYPE_CHECKING:
     from forecourt.telemetry.structured import Tokens
+
+logger = logging.getLogger("forecourt")
 
 NAMES = ("tracing", "metrics", "logging")
 """The observers, outermost first: durations and lines know their trace."""
@@ -48,6 +55,12 @@ class Observers:
         app = self._metrics or app
         self._tracing = self._tracing_around(app) if "tracing" in wanted else None
         self.app = self._tracing or app
+
+    def hear(self, exchange: Exchange) -> None:
+        """Have the app's own hook told of this exchange's decisions."""
+        hook = self._config.on_decision
+        if hook is not None:
+            exchange.listeners.append(partial(_tell, hook, exchange))
 
     def observe(self, endpoints: Observed) -> None:
         """See these endpoints from now on."""
@@ -130,6 +143,14 @@ class Observers:
     def _refresh(self) -> None:
         self._families.leases.set(len(self._runtime.heartbeat))
         self._families.mismatches.set(self._runtime.mismatches)
+
+
+def _tell(hook: DecisionHook, exchange: Exchange, decision: Decision) -> None:
+    """Tell an app's own hook; what it raises is logged and harms no request."""
+    try:
+        hook(exchange, decision)
+    except Exception as error:  # whatever an app's function raises
+        logger.error("on_decision failed: %s", type(error).__name__, exc_info=without_words(error))
 
 
 def _is_used(config: JobConfig, name: str) -> bool:
