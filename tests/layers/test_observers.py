@@ -11,6 +11,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from forecourt import (
+    ApiKeys,
+    Cache,
     ConfigError,
     Decision,
     EndpointPolicy,
@@ -19,6 +21,7 @@ from forecourt import (
     JobConfig,
     Logging,
     PolicyMiddleware,
+    Security,
     Telemetry,
     Tracing,
 )
@@ -221,3 +224,18 @@ async def test_layers_can_be_installed_alone_outside_each_other() -> None:
     await get(app, "/")
     counted = await samples(config, "forecourt_decisions_total", "layer", "outcome")
     assert counted == {("rate_limit", "allowed"): 1, ("rate_limit", "refused"): 1}
+
+
+async def test_layers_below_tell_what_they_decide() -> None:
+    """Authentication, timeouts and the cache are heard as the limits are."""
+    heard: list[tuple[str, str]] = []
+    config = JobConfig(
+        default=EndpointPolicy(cache=Cache(ttl=60, partition="everyone")),
+        endpoints={"closed": EndpointPolicy(security=Security())},
+        api_keys=ApiKeys(store=True),
+        on_decision=lambda _, decision: heard.append((decision.layer, decision.outcome)),
+    )
+    app = starlette(config, Route("/", text, name="work"), Route("/closed", text, name="closed"))
+    for path in ("/", "/", "/closed"):
+        await get(app, path)
+    assert heard == [("cache", "hit"), ("security", "challenged")]

@@ -133,6 +133,7 @@ class Answering:
         if use == "stale" or self._early(entry, now):
             self._refresh(entry)
         self._exchange.notes[HIT] = True
+        self._exchange.decided("cache", "stale" if use == "stale" else "hit")
         await serve(entry, now, visit.method, visit.fields, self._send)
         return True
 
@@ -193,6 +194,7 @@ class Answering:
 
     async def _serve_collapsed(self, entry: Entry) -> None:
         self._exchange.notes[HIT] = True
+        self._exchange.decided("cache", "collapsed")
         said = status.forwarded("miss", collapsed=True)
         now = self._caching.clock.now()
         await serve(entry, now, self._visit.method, self._visit.fields, self._send, said=said)
