@@ -32,12 +32,14 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from forecourt.config_addresses import proxies, redacted, store_address
 from forecourt.config_check import EndpointLike, misfits
 from forecourt.config_file import read
+from forecourt.config_jobs import JobsApp, job_misfits, queue_addresses, shown_addresses
 from forecourt.config_limits import disagreements
 from forecourt.config_policies import EndpointProtocol, FieldSource, Policies, ResolvedPolicy
 from forecourt.errors import ConfigError
 from forecourt.policies.credits import Accounts
 from forecourt.policies.endpoint import EndpointPolicy
 from forecourt.policies.flood_guard import FloodGuard
+from forecourt.policies.keys import KeyRing, key_ring
 from forecourt.policies.limit import KEYS
 from forecourt.policies.quantities import Count
 from forecourt.policies.wording import Fault, not_allowed, problems, refusal, refused, restated
@@ -47,7 +49,7 @@ __all__ = ["EndpointLike", "EndpointProtocol", "FieldSource", "JobConfig", "KeyF
 KeyFunction = Callable[..., str | None]
 """Says whom a limit counts: called with the exchange, returns a name, or None to count the client address."""
 
-LATER = frozenset({"api_keys", "cache_store", "databases", "issuers", "keys", "queues", "upstreams"})
+LATER = frozenset({"api_keys", "cache_store", "databases", "issuers", "upstreams"})
 """Fields that the design names and this version does not have."""
 
 _NAMESPACE = re.compile(r"[A-Za-z0-9_-]{1,32}")
@@ -101,7 +103,8 @@ class JobConfig(BaseSettings):
     peer without an address. `routes`: names for routes, `{"v2_get": "GET /v2/records/{id}"}`. `key_functions`: more
     words for the `key` of a limit. `flood_guard`: a limit per client address before all else. `accounts`: what
     callers are given to pay credits with. `namespace`: how all keys in the store begin. `limit_headers`: the fields
-    that tell callers their limits. `ipv6_prefix`: callers of one such network are one client.
+    that tell callers their limits. `ipv6_prefix`: callers of one such network are one client. `queues`: where jobs
+    wait, addresses by name. `keys`: secrets that sign jobs, `["env:NAME"]`; the first signs, all verify.
 
     Frozen, and equal only to itself. Raises ConfigError.
     """
@@ -123,8 +126,13 @@ class JobConfig(BaseSettings):
     namespace: Annotated[str, PlainValidator(_namespace)] = "fc"
     limit_headers: Literal["draft-11", "legacy", "both", "none"] = "draft-11"
     ipv6_prefix: Annotated[Count, AfterValidator(_prefix)] = 64
+    queues: Annotated[Mapping[str, str], PlainValidator(queue_addresses), AfterValidator(_frozen)] = Field(
+        default_factory=dict
+    )
+    keys: Annotated[KeyRing | None, PlainValidator(key_ring)] = None
 
     _policies: Policies = PrivateAttr()
+    _jobs: JobsApp = PrivateAttr(default_factory=JobsApp)
 
     def __hash__(self) -> int:
         """Only the same config hashes alike."""
@@ -135,9 +143,10 @@ class JobConfig(BaseSettings):
         return self is other
 
     def __repr_args__(self) -> Iterable[tuple[str | None, object]]:
-        """Show the fields, the store without its password."""
+        """Show the fields, addresses without their passwords."""
         for name, value in super().__repr_args__():
-            yield name, redacted(self.store) if name == "store" else value
+            shown = {"store": redacted(self.store), "queues": shown_addresses(self.queues)}
+            yield name, shown.get(str(name), value)
 
     @classmethod
     def from_file(cls, path: str | os.PathLike[str], **python: object) -> Self:
@@ -155,7 +164,18 @@ class JobConfig(BaseSettings):
 
     def check(self, endpoints: Sequence[EndpointLike], layers: Sequence[str]) -> list[str]:
         """Return a line for each thing that does not fit an app's endpoints and the layers of its stack."""
-        return misfits(self._policies, endpoints, layers, flood_guard=self.flood_guard is not None)
+        found = misfits(self._policies, endpoints, layers, flood_guard=self.flood_guard is not None)
+        return [*found, *self._job_misfits(endpoints)]
+
+    def _job_misfits(self, endpoints: Sequence[EndpointLike]) -> Iterable[str]:
+        return job_misfits(
+            self._policies, endpoints, queues=self.queues, store=self.store, keys=self.keys, app=self._jobs
+        )
+
+    @property
+    def jobs(self) -> JobsApp:
+        """The endpoints that show jobs, to be mounted: `app.mount("/jobs", config.jobs, name="jobs")`."""
+        return self._jobs
 
     def model_post_init(self, context: object, /) -> None:
         """Make the policies ready to be looked up, once they agree with each other."""

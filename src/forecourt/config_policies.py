@@ -10,6 +10,7 @@ from forecourt.errors import ConfigError
 from forecourt.policies.concurrency import Concurrency
 from forecourt.policies.credits import Credits
 from forecourt.policies.endpoint import EndpointPolicy
+from forecourt.policies.offload import Offload
 from forecourt.policies.rate_limit import RateLimit
 from forecourt.policies.wording import spelt
 
@@ -63,6 +64,12 @@ class ResolvedPolicy:
         """What a call costs; None when off."""
         value = self.fields["credits"].value
         return value if isinstance(value, Credits) else None
+
+    @property
+    def offload(self) -> Offload | None:
+        """How a call becomes a job; None when off."""
+        value = self.fields["offload"].value
+        return value if isinstance(value, Offload) else None
 
 
 class Glob(NamedTuple):

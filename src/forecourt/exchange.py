@@ -20,6 +20,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from forecourt.clients import Clients
 from forecourt.config import JobConfig
+from forecourt.core.jobs import Progress
 from forecourt.errors import StoreError, StoreOverloaded
 from forecourt.leases import Heartbeat
 from forecourt.policies.credits import MOST_CREDITS
@@ -41,12 +42,7 @@ _OTHER_BEGINNINGS = frozenset({"websocket.http.response.start", "websocket.accep
 """Besides `http.response.start`; an accepted WebSocket has no status and counts as 101."""
 
 _BODIES = frozenset(
-    {
-        "http.response.body",
-        "http.response.pathsend",
-        "http.response.zerocopysend",
-        "websocket.http.response.body",
-    }
+    {"http.response.body", "http.response.pathsend", "http.response.zerocopysend", "websocket.http.response.body"}
 )
 """Messages that end a response unless they say that more comes (pathsend never does)."""
 
@@ -244,6 +240,10 @@ class Exchange:
         if type(amount) is not int or not 0 <= amount <= MOST_CREDITS:
             raise ValueError(f"charge({amount!r}): must be a whole number of credits, 0 to {MOST_CREDITS}")
         self.price = (self.price or 0) + amount
+
+    def progress(self, done: float, note: str = "") -> None:
+        """Say how far this call's job has come, 0 to 1, in a word for its owner; ValueError for other numbers."""
+        self.notes[Progress] = Progress.of(done, note)
 
     async def run(self, app: ASGIApp, receive: Receive, send: Send) -> None:
         """Pass through `app`; whatever was granted is settled by the end, however it ends.

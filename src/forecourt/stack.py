@@ -14,12 +14,14 @@ from typing import NamedTuple
 from forecourt.config import JobConfig, ResolvedPolicy
 from forecourt.errors import ConfigError
 from forecourt.exchange import KEY, Asks, Chain, Exchange, Runtime, Waits, exchange_of
+from forecourt.jobs.running import JobRunner
 from forecourt.layers.concurrency import ConcurrencyLayer
 from forecourt.layers.credits import CreditsLayer
 from forecourt.layers.endpoint import EndpointLayer
 from forecourt.layers.errors import ErrorsLayer
 from forecourt.layers.flood_guard import FloodGuardCounter, FloodGuardLayer
 from forecourt.layers.handler import HandlerLayer
+from forecourt.layers.offload import OffloadLayer
 from forecourt.layers.rate_limit import RateLimitLayer
 from forecourt.lifespan import Lifespan
 from forecourt.responses import INTERNAL_ERROR, Renderer, render
@@ -39,6 +41,7 @@ class Site(NamedTuple):
     runtime: Runtime
     table: RouteTable
     flood: FloodGuardCounter | None
+    jobs: JobRunner
 
 
 class Row(NamedTuple):
@@ -71,6 +74,21 @@ def _credits(app: ASGIApp, site: Site) -> ASGIApp | None:
     return CreditsLayer(app, policy=site.policy.credits, endpoint=site.endpoint, runtime=site.runtime)
 
 
+def _offload(app: ASGIApp, site: Site) -> ASGIApp | None:
+    policy = site.policy
+    if site.endpoint is None or policy is None or policy.offload is None or site.endpoint.protocol == "websocket":
+        return None
+    return OffloadLayer(
+        app,
+        policy=policy.offload,
+        charges=policy.credits,
+        endpoint=site.endpoint,
+        runtime=site.runtime,
+        queues=site.jobs.queues,
+        location=site.jobs.location(site.table),
+    )
+
+
 ERRORS = "errors"
 """Row 1, outermost: one log line and one problem for what nobody handled, whichever layer it came from.
 Row 2 is the endpoint layer, always there: everything below only looks up what it resolved."""
@@ -84,6 +102,7 @@ ROWS: tuple[Row, ...] = (
     Row("rate_limit", "below auth, as it counts principals; cheap refusals before costly work", _rate_limit),
     Row("concurrency", "stands or falls with the rate limits, in the same group of the one trip", _concurrency),
     Row("credits", "charged only for work that is new and was let in", _credits),
+    Row("offload", "right above the handler, which a worker runs instead: below all that lets a call in", _offload),
 )
 """The rows that are compiled per endpoint, outermost first; the handler's check is always innermost."""
 
@@ -91,6 +110,9 @@ _OUTER = "forecourt.outer"
 """In a scope: the stacks that it already passed, outermost first."""
 
 LAYERS: tuple[str, ...] = (ERRORS, *(row.name for row in ROWS))
+
+OFFLOAD = "offload"
+"""The stack with this layer is the one that runs jobs."""
 
 _runtimes: weakref.WeakKeyDictionary[JobConfig, Runtime] = weakref.WeakKeyDictionary()
 
@@ -120,6 +142,7 @@ class PolicyMiddleware:
         self._runtime = _runtime(self.config, store, clock, renderer)
         self._table: RouteTable | None = None
         self._flood = FloodGuardCounter(self.config.flood_guard, self._runtime) if self.config.flood_guard else None
+        self._jobs = JobRunner(self._runtime, app)
         self._dispatch = Dispatch(app)
         self._endpoint = EndpointLayer(self._dispatch)
         self.app: ASGIApp = ErrorsLayer(self._endpoint) if ERRORS in self.layers else self._endpoint
@@ -150,15 +173,21 @@ class PolicyMiddleware:
         if first:
             await self._runtime.open()
         self._compile(scope, strict=first)
+        if OFFLOAD in self.layers:
+            await self._jobs.open(scope)
 
     async def _start(self, _scope: Scope) -> None:
         await self._runtime.start()
 
     async def _ready(self, scope: Scope) -> None:
         self._compile(scope, strict=True)
+        if OFFLOAD in self.layers:
+            await self._jobs.open(scope)
 
     async def _stop(self, _scope: Scope) -> None:
         self._table = None
+        if OFFLOAD in self.layers:
+            await self._jobs.close()
         await self._runtime.stop()
 
     def _compile(self, scope: Scope, *, strict: bool) -> None:
@@ -174,6 +203,7 @@ class PolicyMiddleware:
             endpoint: chain for endpoint, chain in zip((None, *table.endpoints), chains, strict=True) if chain
         }
         self._endpoint.resolve = table.resolve
+        self._jobs.table = table
         self._table = table
 
     def _compiled(self, endpoint: Endpoint | None, table: RouteTable) -> Chain | None:
@@ -181,7 +211,7 @@ class PolicyMiddleware:
         policy = self.config.policy_for(endpoint.name, endpoint.protocol) if endpoint else None
         if endpoint and policy is None:
             return None
-        site = Site(endpoint, policy, self._runtime, table, self._flood)
+        site = Site(endpoint, policy, self._runtime, table, self._flood, self._jobs)
         app = HandlerLayer(self._guarded, endpoint=endpoint, ran=_check(endpoint, table))
         layers: list[ASGIApp] = []
         for row in reversed(ROWS):
@@ -247,6 +277,13 @@ class CreditsMiddleware(PolicyMiddleware):
 
     def __init__(self, app: ASGIApp, config: JobConfig | None = None) -> None:
         super().__init__(app, config, layers=("credits",))
+
+
+class OffloadMiddleware(PolicyMiddleware):
+    """The stack with offloading alone."""
+
+    def __init__(self, app: ASGIApp, config: JobConfig | None = None) -> None:
+        super().__init__(app, config, layers=("offload",))
 
 
 class FloodGuardMiddleware(PolicyMiddleware):

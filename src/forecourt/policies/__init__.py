@@ -4,6 +4,7 @@ from forecourt.policies.concurrency import Concurrency
 from forecourt.policies.credits import Accounts, Credits, Quota
 from forecourt.policies.endpoint import EndpointPolicy
 from forecourt.policies.flood_guard import FloodGuard
+from forecourt.policies.offload import Offload
 from forecourt.policies.rate_limit import RateLimit, local_operation
 from forecourt.policies.strategies import Debounce, FixedWindow, SlidingWindow, Throttle, TokenBucket
 
@@ -15,6 +16,7 @@ __all__ = [
     "EndpointPolicy",
     "FixedWindow",
     "FloodGuard",
+    "Offload",
     "Quota",
     "RateLimit",
     "SlidingWindow",

@@ -4,6 +4,7 @@ from typing import ClassVar
 
 from forecourt.policies.concurrency import ConcurrencyField
 from forecourt.policies.credits import CreditsField
+from forecourt.policies.offload import OffloadField
 from forecourt.policies.rate_limit import RateLimits
 from forecourt.policies.wording import Words
 
@@ -18,6 +19,7 @@ class EndpointPolicy(Words):
     rate_limit: RateLimits = None
     concurrency: ConcurrencyField = None
     credits: CreditsField = None
+    offload: OffloadField = None
 
     file_words: ClassVar[frozenset[str]] = frozenset({"preset"})
     later: ClassVar[frozenset[str]] = frozenset(
@@ -30,7 +32,6 @@ class EndpointPolicy(Words):
             "logging",
             "max_body",
             "metrics",
-            "offload",
             "priority",
             "retry",
             "security",
