@@ -50,7 +50,9 @@ class MemoryQueue:
         self._lines: dict[str, deque[str]] = {}
         self._ring: deque[str] = deque()
         self._later: list[tuple[int, str]] = []
-        """When to look at a job again: it is due, its lease ends, or it is to be forgotten."""
+        """When a job is due, or its lease ends."""
+        self._over: list[tuple[int, str]] = []
+        """When a job that has ended may be forgotten."""
         self._unfinished = 0
         self._orphans: deque[str] = deque()
         """Jobs that ended while no worker had them."""
@@ -68,7 +70,7 @@ class MemoryQueue:
 
     async def publish(self, job: NewJob) -> Published:
         """Create the job unless there is one of this id; StoreOverloaded when the queue is full."""
-        now = self._look_again()
+        now = self._forget()
         if known := self._jobs.get(job.id):
             return Published(known.record(), created=False)
         if self._unfinished >= job.max_queued:
@@ -81,7 +83,8 @@ class MemoryQueue:
 
     async def claim(self, most: int) -> list[Claimed]:
         """Return at most so many jobs, one of each owner in turn."""
-        now = self._look_again()
+        now = self._forget()
+        self._look_again(now)
         return [claimed for _, claimed in zip(range(most), self._claims(now), strict=False)]
 
     async def idle(self, turns: int) -> None:
@@ -102,7 +105,7 @@ class MemoryQueue:
 
     async def renew(self, held: Sequence[Held]) -> frozenset[str]:
         """Hold on to these; return those that are lost."""
-        now = self._look_again()
+        now = self._forget()
         lost: set[str] = set()
         for each in held:
             job = self._jobs.get(each.id)
@@ -116,7 +119,7 @@ class MemoryQueue:
 
     async def finish(self, job: str, token: str, ending: Ending) -> Record | None:
         """Note how an attempt ended; None: it was another's by then."""
-        now = self._look_again()
+        now = self._forget()
         known = self._jobs.get(job)
         state = _after(known, token, ending, now) if known else None
         if known is None or state is None:
@@ -128,29 +131,30 @@ class MemoryQueue:
 
     async def look(self, job: str) -> Record | None:
         """Return what is known of a job."""
-        self._look_again()
+        self._forget()
         known = self._jobs.get(job)
         return known.record() if known else None
 
     async def result(self, job: str) -> bytes | None:
         """Return the result of a job."""
-        self._look_again()
+        self._forget()
         known = self._jobs.get(job)
         return known.result if known else None
 
     async def cancel(self, job: str) -> Record | None:
         """End a job unless it has ended."""
-        now = self._look_again()
+        now = self._forget()
         known = self._jobs.get(job)
         if known is None:
             return None
         if state := jobs.cancelled(known.state):
+            self._leave_line(known)
             self._become(known, state, now)
         return known.record()
 
     async def redrive(self, job: str) -> Record | None:
         """Give a dead job all its attempts and its time again; None: it is not dead."""
-        now = self._look_again()
+        now = self._forget()
         known = self._jobs.get(job)
         state = jobs.redriven(known.state, now) if known else None
         if known is None or state is None:
@@ -162,13 +166,13 @@ class MemoryQueue:
 
     async def dead(self, most: int = 100) -> list[Record]:
         """Return dead jobs, the latest first."""
-        self._look_again()
+        self._forget()
         found = [job.record() for job in self._jobs.values() if isinstance(job.state, Dead)]
         return sorted(found, key=lambda record: -record.changed)[:most]
 
     async def depth(self) -> dict[str, int]:
         """Return how many jobs are waiting, delayed, running and dead."""
-        now = self._look_again()
+        now = self._forget()
         states = [job.state for job in self._jobs.values()]
         delayed = sum(isinstance(state, Queued) and state.due > now for state in states)
         return {
@@ -213,7 +217,7 @@ class MemoryQueue:
                 job.progress, job.note = -1, ""
                 heappush(self._later, (state.until, job.given.id))
             case _:
-                heappush(self._later, (now + job.given.ttl, job.given.id))
+                heappush(self._over, (now + job.given.ttl, job.given.id))
 
     def _enqueue(self, job: _Job) -> None:
         assert isinstance(job.state, Queued)
@@ -221,6 +225,9 @@ class MemoryQueue:
             heappush(self._later, (job.state.due, job.given.id))
             self._news.set()
             return
+        self._line_up(job)
+
+    def _line_up(self, job: _Job) -> None:
         owner = job.given.owner
         if owner not in self._lines:
             self._lines[owner] = deque()
@@ -228,24 +235,39 @@ class MemoryQueue:
         self._lines[owner].append(job.given.id)
         self._news.set()
 
-    def _look_again(self) -> int:
-        """Queue what is due, take back what nobody holds on to, forget what is over; return the time."""
+    def _leave_line(self, job: _Job) -> None:
+        owner = job.given.owner
+        if job.given.id in (line := self._lines.get(owner, ())):
+            self._lines[owner].remove(job.given.id)
+            if not line:
+                del self._lines[owner]
+                self._ring.remove(owner)
+
+    def _forget(self) -> int:
+        """Forget what is over; return the time."""
         now = self._clock.now()
+        while self._over and self._over[0][0] <= now:
+            _, name = heappop(self._over)
+            job = self._jobs.get(name)
+            if job and not isinstance(job.state, Queued | Leased) and job.changed + job.given.ttl <= now:
+                del self._jobs[name]
+        return now
+
+    def _look_again(self, now: int) -> None:
+        """Take back what nobody holds on to, and put what is due in line."""
+        due: list[_Job] = []
         while self._later and self._later[0][0] <= now:
             _, name = heappop(self._later)
             job = self._jobs.get(name)
             if job is None:
                 continue
-            if isinstance(job.state, Queued):
-                if job.state.due <= now and name not in self._lines.get(job.given.owner, ()):
-                    self._enqueue(job)
-            elif isinstance(job.state, Leased):
-                if state := jobs.swept(job.state, job.terms, now):
-                    self._become(job, state, now)
-                    self._orphans.extend([name] if isinstance(state, Dead) else [])
-            elif job.changed + job.given.ttl <= now:
-                del self._jobs[name]
-        return now
+            if isinstance(job.state, Queued) and job.state.due <= now and job not in due:
+                due.append(job)
+            elif isinstance(job.state, Leased) and (state := jobs.swept(job.state, job.terms, now)):
+                self._become(job, state, now)
+                self._orphans.extend([name] if isinstance(state, Dead) else [])
+        for job in due:
+            self._line_up(job)
 
 
 def _after(job: _Job, token: str, ending: Ending, now: int) -> State | None:

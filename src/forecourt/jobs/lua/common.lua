@@ -40,7 +40,10 @@ end
 local over = function(id, state, reason)
   call('HSET', key(id), 'state', state, 'reason', reason, 'changed', int(now))
   keep(id, call('HGET', key(id), 'ttl') + 0)
-  if state == 'dead' then call('ZADD', DEAD, int(now), id) end
+  if state == 'dead' then
+    call('ZADD', DEAD, int(now), id)
+    call('ZREMRANGEBYSCORE', DEAD, '-inf', int(now - call('HGET', key(id), 'ttl')))
+  end
 end
 
 -- An attempt came to nothing: the next one from `due` on, or none. Returns the state.
