@@ -142,7 +142,8 @@ class PolicyMiddleware:
         self._runtime = _runtime(self.config, store, clock, renderer)
         self._table: RouteTable | None = None
         self._flood = FloodGuardCounter(self.config.flood_guard, self._runtime) if self.config.flood_guard else None
-        self._jobs = JobRunner(self._runtime, app)
+        self.jobs = JobRunner(self._runtime, app)
+        """What runs the jobs of this app, in a worker too."""
         self._dispatch = Dispatch(app)
         self._endpoint = EndpointLayer(self._dispatch)
         self.app: ASGIApp = ErrorsLayer(self._endpoint) if ERRORS in self.layers else self._endpoint
@@ -174,7 +175,7 @@ class PolicyMiddleware:
             await self._runtime.open()
         self._compile(scope, strict=first)
         if OFFLOAD in self.layers:
-            await self._jobs.open(scope)
+            await self.jobs.open(scope)
 
     async def _start(self, _scope: Scope) -> None:
         await self._runtime.start()
@@ -182,12 +183,12 @@ class PolicyMiddleware:
     async def _ready(self, scope: Scope) -> None:
         self._compile(scope, strict=True)
         if OFFLOAD in self.layers:
-            await self._jobs.open(scope)
+            await self.jobs.open(scope)
 
     async def _stop(self, _scope: Scope) -> None:
         self._table = None
         if OFFLOAD in self.layers:
-            await self._jobs.close()
+            await self.jobs.close()
         await self._runtime.stop()
 
     def _compile(self, scope: Scope, *, strict: bool) -> None:
@@ -203,7 +204,7 @@ class PolicyMiddleware:
             endpoint: chain for endpoint, chain in zip((None, *table.endpoints), chains, strict=True) if chain
         }
         self._endpoint.resolve = table.resolve
-        self._jobs.table = table
+        self.jobs.table = table
         self._table = table
 
     def _compiled(self, endpoint: Endpoint | None, table: RouteTable) -> Chain | None:
@@ -211,7 +212,7 @@ class PolicyMiddleware:
         policy = self.config.policy_for(endpoint.name, endpoint.protocol) if endpoint else None
         if endpoint and policy is None:
             return None
-        site = Site(endpoint, policy, self._runtime, table, self._flood, self._jobs)
+        site = Site(endpoint, policy, self._runtime, table, self._flood, self.jobs)
         app = HandlerLayer(self._guarded, endpoint=endpoint, ran=_check(endpoint, table))
         layers: list[ASGIApp] = []
         for row in reversed(ROWS):
