@@ -129,7 +129,7 @@ class JobConfig(BaseSettings):
     queues: Annotated[Mapping[str, str], PlainValidator(queue_addresses), AfterValidator(_frozen)] = Field(
         default_factory=dict
     )
-    keys: Annotated[KeyRing | None, PlainValidator(key_ring)] = None
+    keys: Annotated[Sequence[str | bytes] | KeyRing | None, PlainValidator(key_ring)] = None
 
     _policies: Policies = PrivateAttr()
     _jobs: JobsApp = PrivateAttr(default_factory=JobsApp)
@@ -169,8 +169,13 @@ class JobConfig(BaseSettings):
 
     def _job_misfits(self, endpoints: Sequence[EndpointLike]) -> Iterable[str]:
         return job_misfits(
-            self._policies, endpoints, queues=self.queues, store=self.store, keys=self.keys, app=self._jobs
+            self._policies, endpoints, queues=self.queues, store=self.store, keys=self.key_ring, app=self._jobs
         )
+
+    @property
+    def key_ring(self) -> KeyRing | None:
+        """The keys that `keys` names."""
+        return self.keys if isinstance(self.keys, KeyRing) else None
 
     @property
     def jobs(self) -> JobsApp:

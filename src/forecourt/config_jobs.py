@@ -130,10 +130,9 @@ def job_misfits(
             )
         if endpoint.protocol == "websocket":
             yield f"{place}: a WebSocket cannot be a job"
-        if not mounted and offload.callback is None:
+        if not mounted:
             yield (
-                f"{place}: nobody could see the job: mount its endpoints,"
-                ' app.mount("/jobs", config.jobs, name="jobs"), or say a callback'
+                f'{place}: nobody could see the job: mount its endpoints, app.mount("/jobs", config.jobs, name="jobs")'
             )
 
 

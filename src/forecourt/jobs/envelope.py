@@ -54,7 +54,6 @@ class JobRequest:
     client: str = ""
     timeout: int = 0
     max_result: int = 1 << 20
-    callback: str | None = None
     refund: Refund | None = None
 
 
@@ -106,7 +105,6 @@ def _written(request: JobRequest) -> dict[str, object]:
         "client": request.client,
         "timeout": request.timeout,
         "max_result": request.max_result,
-        "callback": request.callback,
     }
     if principal:
         lists = {"scopes": sorted(principal.scopes), "roles": sorted(principal.roles)}
@@ -132,7 +130,6 @@ def _read(written: dict[str, Any]) -> JobRequest:
         client=written["client"],
         timeout=written["timeout"],
         max_result=written["max_result"],
-        callback=written["callback"],
         refund=Refund(refund[0], refund[1], frozenset(refund[2]), refund[3]) if refund else None,
     )
 

@@ -22,7 +22,7 @@ class JobQueues:
     def __init__(self, config: JobConfig, clock: Clock) -> None:
         self._config = config
         self._clock = clock
-        self.ring = config.keys or KeyRing.random()
+        self.ring = config.key_ring or KeyRing.random()
         self._queues: dict[str, Queue] = {}
         self._workers: list[Worker] = []
         self._open = False

@@ -150,7 +150,6 @@ class OffloadLayer:
             client=exchange.client,
             timeout=self._timeout,
             max_result=self._policy.max_result,
-            callback=self._callback(scope),
             refund=self._refund(exchange),
         )
 
@@ -160,14 +159,6 @@ class OffloadLayer:
             return None
         key = account_key(self._runtime.keys, self._identity(exchange))
         return Refund(key, charges.amount, frozenset(charges.refund_on), self._runtime.config.accounts.journal)
-
-    def _callback(self, scope: Scope) -> str | None:
-        callback = self._policy.callback
-        if callback is None or not callback.startswith("header:"):
-            return callback
-        name = callback.removeprefix("header:").encode("latin-1")
-        given = next((value for field, value in scope["headers"] if field == name), None)
-        return given.decode("latin-1") if given else None
 
     async def _waited(self, record: Record, seconds: int) -> Record:
         """Look at the job until it has ended, for so many seconds at most."""

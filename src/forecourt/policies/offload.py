@@ -1,8 +1,7 @@
 """Which endpoints become jobs: a worker runs the handler, the caller gets a job to look at."""
 
 import re
-from typing import Annotated, Literal
-from urllib.parse import urlsplit
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field, PlainValidator, model_validator
 
@@ -37,19 +36,6 @@ def _headers(names: frozenset[str]) -> frozenset[str]:
     return frozenset(name.lower() for name in names)
 
 
-def _callback(value: str | None) -> str | None:
-    if value is None:
-        return None
-    if value.startswith("header:"):
-        if not _FIELD.fullmatch(value.removeprefix("header:")):
-            raise refused(value, "must name a header field, as in header:X-Callback")
-        return "header:" + value.removeprefix("header:").lower()
-    parts = urlsplit(value)
-    if parts.scheme not in ("https", "http") or not parts.hostname or parts.username or parts.fragment:
-        raise refused(value, "must be header:NAME, or an https address without user and fragment")
-    return value
-
-
 class Offload(Words):
     """A call of this endpoint is a job: it is answered with 202 at once, and a worker runs the handler.
 
@@ -59,14 +45,14 @@ class Offload(Words):
     again. `expires`: a job that has not begun after so many seconds fails. `result_ttl`: seconds that the result is
     kept. `delay`: seconds before it may begin. `max_body`: bytes of the request's body; `max_result`: of the result's.
     `max_queued`: jobs in the queue beyond which callers get 503. `headers`: request fields that the handler needs
-    besides `Accept`, `Content-Type` and those of tracing. `callback`: where to tell that it has ended.
+    besides `Accept`, `Content-Type` and those of tracing.
     """
 
     queue: Annotated[str, AfterValidator(queue_name)] = DEFAULT_QUEUE
     mode: Mode = "always"
     timeout: Duration | None = None
     max_attempts: Count = 3
-    callback: Annotated[str | None, AfterValidator(_callback)] = None
+    later: ClassVar[frozenset[str]] = frozenset({"callback"})
     lease: Duration = 15
     delay: Delay = 0
     expires: Duration = 86400
