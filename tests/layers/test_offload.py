@@ -4,11 +4,17 @@ import asyncio
 import json
 
 import pytest
+from starlette.routing import Route
 
 from forecourt import Credits, Offload
+from forecourt.exchange import Exchange, Runtime
 from forecourt.jobs.memory import MemoryQueue
+from forecourt.layers.offload import CLAIM, idempotency_key
+from tests.asgi import call, http
 from tests.callers import settle_down
-from tests.jobs.services import Reports
+from tests.jobs.services import JSON, Reports
+from tests.servers import Valkey
+from tests.services import text
 
 
 async def test_a_call_is_a_job() -> None:
@@ -221,6 +227,52 @@ async def test_a_result_is_forgotten_when_its_time_is_over() -> None:
     await settle_down()
     service.clock.advance(61)
     assert (await service.ask("GET", location)).status == 404
+
+
+async def test_with_the_queue_down_nothing_is_published(valkey: Valkey) -> None:
+    """503 for callers and for those who look; credits are untouched; once it is back all is as before."""
+    keys = [b"a secret of the tests, 32 bytes or more"]
+    service = Reports(Offload(queue="heavy"), credits_=Credits(amount=5), queues={"heavy": valkey.url}, keys=keys)
+    location = (await service.post()).headers["location"]
+    valkey.stop()
+    assert (await service.post()).status == 503
+    for method, path in (("GET", location), ("GET", f"{location}/result"), ("DELETE", location)):
+        answer = await service.ask(method, path)
+        assert (answer.status, answer.headers["retry-after"]) == (503, "1")
+    await settle_down()
+    assert await service.balance() == 95
+    valkey.start()
+    assert service.runs == []
+
+
+async def test_a_caller_who_leaves_publishes_nothing() -> None:
+    """A request that is not whole is no job."""
+    service = Reports()
+    scope = http("/reports/a", "POST", headers=[JSON])
+    with pytest.raises(asyncio.CancelledError):
+        await call(service.app, scope, {"type": "http.request", "body": b"{", "more_body": True})
+    await settle_down()
+    assert service.runs == []
+
+
+async def test_a_job_of_an_endpoint_that_is_gone_dies(caplog: pytest.LogCaptureFixture) -> None:
+    """It is never run by another endpoint that stands at its path by now."""
+    service = Reports(Offload(max_attempts=1, delay=5))
+    location = (await service.post()).headers["location"]
+    service.api.router.routes.insert(0, Route("/reports/{name}", text, methods=["POST"], name="other"))
+    assert (await service.ask("GET", location)).status == 200
+    await service.advance(7)
+    assert (await service.status_of(location))["status"] == "dead"
+    assert service.runs == []
+
+
+async def test_a_claim_names_the_job() -> None:
+    """An idempotency layer above says under which key it claimed the call, whatever the header was called."""
+    service = Reports()
+    exchange = Exchange(Runtime(service.config, service.store, service.clock), http("/", headers=[]))
+    assert idempotency_key(exchange) is None
+    exchange.notes[CLAIM] = "claimed"
+    assert idempotency_key(exchange) == "claimed"
 
 
 def test_a_queue_says_how_full_it_is() -> None:
