@@ -94,6 +94,11 @@ def _added(table: Table, name: str) -> list[float]:
     return table.over_floor(table.row(name))
 
 
+def _added_by(group: str, key: str, one: str, other: str) -> Callable[[Run], list[float]]:
+    """Compare what two rows of a table add to its floor."""
+    return _across(group, (key, one), (key, other))
+
+
 def _trips(group: str, key: str, name: str) -> Callable[[Run], list[float] | None]:
     def ratio(run: Run) -> list[float] | None:
         row: Row = run.table(group, key).row(name)
@@ -102,8 +107,34 @@ def _trips(group: str, key: str, name: str) -> Callable[[Run], list[float] | Non
     return ratio
 
 
+def _further(group: str, key: str, one: str, many: str, further: int, base: str) -> Callable[[Run], list[float]]:
+    """Return what each further operation takes, in units of the base."""
+
+    def ratio(run: Run) -> list[float]:
+        table = run.table(group, key)
+        first, last = (table.ratios(table.row(name), table.row(base)) for name in (one, many))
+        return [(all_of_them - alone) / further for alone, all_of_them in zip(first, last, strict=True)]
+
+    return ratio
+
+
+def _bytes(group: str, key: str, name: str) -> Callable[[Run], list[float]]:
+    def ratio(run: Run) -> list[float]:
+        return run.table(group, key).row(name).rounds
+
+    return ratio
+
+
 def _unmeasured(_run: Run) -> None:
     return None
+
+
+def _known_token(run: Run) -> list[float]:
+    """Compare what the policy adds to the stack with what the peer adds to the app."""
+    table = run.table("auth", "auth")
+    names = ("forecourt, known token, HS256", "forecourt, no policy", "PyJWT HS256")
+    ours, bare, peer = (table.over_floor(table.row(name)) for name in names)
+    return [(one - other) / theirs for one, other, theirs in zip(ours, bare, peer, strict=True)]
 
 
 _ALONE = "forecourt, one limit, that layer alone"
@@ -128,6 +159,18 @@ TARGETS = (
         _of("store", "tasks_64", "forecourt, the whole store", "redis-py EVALSHA"),
     ),
     Target(
+        "CPU per decision at 1 task / one redis-py EVALSHA",
+        0.4,
+        _of("store", "tasks_1", "forecourt, the whole store", "redis-py EVALSHA"),
+    ),
+    Target("server time of one decision / INCRBY", 14, _of("store", "server", "1 token bucket", "INCRBY")),
+    Target(
+        "server time of each further operation / INCRBY",
+        8,
+        _further("store", "server", "1 token bucket", "6 token buckets", 5, "INCRBY"),
+    ),
+    Target("bytes per token bucket", 140, _bytes("store", "bytes", "a token bucket")),
+    Target(
         "req/s of bare FastAPI kept, in memory (uvicorn, 1 worker)",
         0.70,
         _of("e2e", "uvicorn_1", "forecourt, memory", "FastAPI alone"),
@@ -139,8 +182,16 @@ TARGETS = (
         _of("e2e", "uvicorn_1", "forecourt, Valkey", "FastAPI alone"),
         at_most=False,
     ),
-    Target("a cache hit / the uncached request, 1 KB", 0.25, _unmeasured),
-    Target("a cache hit of 100 KB / one of 1 KB", 2, _unmeasured),
+    Target(
+        "a cache hit / the uncached request, 1 KB",
+        0.25,
+        _of("peers", "cache_hit_memory", "forecourt, 1 KB", "FastAPI alone"),
+    ),
+    Target(
+        "a cache hit of 100 KB / one of 1 KB",
+        2,
+        _of("peers", "cache_hit_memory", "forecourt, 100 KB", "forecourt, 1 KB"),
+    ),
     Target(
         "added at 1,000 routes / at 1 route, bare ASGI",
         1.2,
@@ -151,6 +202,7 @@ TARGETS = (
         1.2,
         _across("bases", ("fastapi_1000_first", "forecourt, one limit"), ("fastapi_1", "forecourt, one limit")),
     ),
+    Target("auth of a known token, added to the stack / what Depends and PyJWT HS256 add", 0.05, _known_token),
     Target("the rate limit layer alone in memory / the best peer", 0.5, _best("rate_limit", "memory", _ALONE)),
     Target("the rate limit layer alone on Valkey / the best peer", 0.5, _best("rate_limit", "valkey", _ALONE)),
     Target(
@@ -158,5 +210,7 @@ TARGETS = (
         0.5,
         _best("rate_limit", "valkey_64", _ALONE),
     ),
+    Target("the breaker / pybreaker, the cheapest peer", 1.5, _added_by("peers", "breaker", "forecourt", "pybreaker")),
+    Target("the breaker / interlock-cb", 0.5, _added_by("peers", "breaker", "forecourt", "interlock-cb")),
 )
 """Design §8, in its order. The stack is what exists of it: see what the rows of ours contain."""

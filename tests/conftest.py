@@ -6,11 +6,12 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings
 
+from tests.core.bench import examples
 from tests.servers import Cluster, Valkey
 
-settings.register_profile("repeatable", derandomize=True)
-if os.environ.get("CI"):
-    settings.load_profile("repeatable")  # new examples are looked for by people; what lets a change in does not vary
+# New examples are looked for by people; what lets a change in does not vary.
+settings.register_profile("forecourt", max_examples=examples(100), derandomize=bool(os.environ.get("CI")))
+settings.load_profile("forecourt")
 
 
 @pytest.fixture(scope="session")

@@ -1,10 +1,12 @@
 """The command: what a config does to an app."""
 
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from forecourt import cli
 from forecourt.cli import main
 
 APP = """
@@ -149,3 +151,57 @@ def test_a_wrapped_app_is_looked_at_too(
     monkeypatch.setattr(sys, "path", [*sys.path])
     assert main(["show", f"{name}:app"]) == 0
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["ENDPOINT", "x"]
+
+
+WRONG_ORDER: tuple[object, ...] = (
+    {},
+    LIMIT,
+    (
+        "app.user_middleware.clear()\n"
+        "app.add_middleware(PolicyMiddleware, config=config, layers=['errors'])\n"
+        "app.add_middleware(PolicyMiddleware, config=config, layers=['rate_limit'])"
+    ),
+)
+
+
+@pytest.mark.parametrize("module", [WRONG_ORDER], indirect=True)
+def test_layers_in_the_wrong_order_are_named(module: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """`check` says which stands inside which, as the start would; `show` still shows what there is."""
+    assert main(["check", f"{module}:app"]) == 1
+    assert "'errors' stands inside 'rate_limit'" in capsys.readouterr().out
+    assert main(["show", f"{module}:app"]) == 0
+    assert "TokenBucket(max_tokens=5, refill_rate=1)" in capsys.readouterr().out
+
+
+ONE_LAYER: tuple[object, ...] = (
+    {},
+    LIMIT,
+    (
+        "from forecourt import RateLimitMiddleware\n"
+        "app.user_middleware.clear()\n"
+        "app.add_middleware(CORSMiddleware)\n"
+        "app.add_middleware(RateLimitMiddleware, config=config)"
+    ),
+)
+
+
+@pytest.mark.parametrize("module", [ONE_LAYER], indirect=True)
+def test_one_layer_alone_is_checked_like_the_stack(module: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its endpoints and policies are looked at through CORSMiddleware, and CORS inside of it is pointed out."""
+    assert main(["check", f"{module}:app"]) == 0
+    out = capsys.readouterr().out
+    assert "2 endpoints, no problems." in out
+    assert "hint: CORSMiddleware stands inside" in out
+
+
+def test_the_module_is_a_command_too() -> None:
+    """`python -m forecourt.cli` ends with the command's exit code."""
+    command = [sys.executable, "-m", "forecourt.cli", "check", "nowhere:app"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "there is no module 'nowhere'" in done.stderr
+
+
+def test_a_policy_that_is_no_model_is_spelt_as_python_writes_it() -> None:
+    """Sets and numbers stand in a table as they stand in a config."""
+    assert cli._spelt({"a"}) == "{'a'}"

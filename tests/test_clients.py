@@ -1,6 +1,7 @@
 """Who is at the other end."""
 
 import logging
+from ipaddress import ip_address
 
 import pytest
 
@@ -83,3 +84,17 @@ def test_what_is_known_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     for last in range(100):
         assert clients.key(scope((f"192.0.2.{last}", 1))) == f"192.0.2.{last}"
     assert len(clients._known) <= 10
+
+
+def test_a_long_header_costs_no_more_than_a_short_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever a caller writes left of what proxies appended, only the last hops are parsed."""
+    parsed: list[str] = []
+
+    def parse(text: str) -> object:
+        parsed.append(text)
+        return ip_address(text)
+
+    monkeypatch.setattr("forecourt.clients.ip_address", parse)
+    clients = Clients(["10.0.0.0/8"])
+    assert clients.key(scope(("10.0.0.1", 1), ", ".join(["10.1.1.1"] * 20_000))) == "10.1.1.1"
+    assert len(parsed) <= 3 * 32 + 3

@@ -137,14 +137,14 @@ def test_wrong_limits(limit: object, line: str) -> None:
 
 WRONG_CONFIGS: list[tuple[dict[str, object], str]] = [
     ({"endpoint": {}}, 'endpoint: unknown word; did you mean "endpoints"?'),
-    ({"cache_store": "redis://x"}, "cache_store: `cache_store` is not in this version"),
+    ({"databases": {}}, "databases: `databases` is not in this version"),
     ({"presets": {}}, "presets: `presets` is a word of config files only"),
     ({"endpoints": []}, "endpoints: a list is not allowed: must be a table"),
     (
         {"endpoints": {"a": "off"}},
         'endpoints."a": "off" is not allowed: must be an EndpointPolicy, in files a table of its fields',
     ),
-    ({"endpoints": {"a": {"cache": {"ttl": 5}}}}, 'endpoints."a".cache: `cache` is not in this version'),
+    ({"endpoints": {"a": {"encryption": {}}}}, 'endpoints."a".encryption: `encryption` is not in this version'),
     (
         {"endpoints": {"a": {"rate_limits": BUCKET}}},
         'endpoints."a".rate_limits: unknown word; did you mean "rate_limit"?',

@@ -9,8 +9,9 @@ import pytest
 
 from forecourt import JobConfig
 from forecourt.errors import StoreDown
-from forecourt.exchange import Chain, Exchange, Runtime, exchange_of
+from forecourt.exchange import Chain, Exchange, exchange_of
 from forecourt.responses import Problem, Refusal
+from forecourt.runtime import Runtime
 from forecourt.stores.contract import Answer, Question, Settlement
 from forecourt.stores.memory import MemoryStore
 from forecourt.testing import FakeClock
@@ -194,7 +195,7 @@ async def test_cancellation_settles_in_a_task_of_its_own() -> None:
     passage = Passage("a", durable=True)
     passage.store.gate.clear()
     running = asyncio.ensure_future(passage.run())
-    while not passage.runtime._settling:
+    while not passage.runtime._settling._tasks:
         await asyncio.sleep(0)
     running.cancel()
     with contextlib.suppress(asyncio.CancelledError):

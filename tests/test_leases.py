@@ -168,6 +168,17 @@ async def test_a_clock_set_back_stops_no_renewal(heart: Heartbeat, told: Told, c
     heart.stop()
 
 
+async def test_a_clock_set_back_before_the_first_beat_stops_none(
+    heart: Heartbeat, told: Told, clock: FakeClock
+) -> None:
+    """However far away the beat that was due seems by then."""
+    heart.keep(LEASE, ["a"])
+    clock.advance(-3600)
+    await advance(clock, 6)
+    assert told.times == [5 - 3600]
+    heart.stop()
+
+
 async def test_a_clock_set_forward_renews_at_once(heart: Heartbeat, told: Told, clock: FakeClock) -> None:
     """An hour ahead: all leases seem to have expired, and are taken again with the next beat."""
     heart.keep(LEASE, ["a"])

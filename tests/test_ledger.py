@@ -201,6 +201,16 @@ class TestOnTheServer:
         await served.settle([Settlement("lease_release", "k", ("long short again",))])
         assert valkey.ask("EXISTS", "k") == 0
 
+    async def test_leases_that_expired_take_no_room(self, served: RedisStore, valkey: Valkey) -> None:
+        """Whoever takes or renews a lease drops those that expired."""
+        for own in "abc":
+            await served.decide([Question("lease", "k", (9, 1, own, 0, 1))])
+        await served.decide([Question("lease", "k", (9, 60 * SECOND, "d", 0, 1))])
+        assert valkey.ask("ZRANGE", "k", 0, -1) == [b"d"]
+        await served.settle([Settlement("lease_renew", "k", (1, "e"))])
+        await served.settle([Settlement("lease_renew", "k", (60 * SECOND, "f"))])
+        assert valkey.ask("ZRANGE", "k", 0, -1) == [b"d", b"f"]
+
     async def test_prepaid_accounts_stay(self, served: RedisStore, valkey: Valkey) -> None:
         """An account and its holds have no end; ids and the journal do."""
         await Ledger(served).grant(ALICE, 10, id="g")

@@ -10,6 +10,9 @@ from forecourt.types import ASGIApp, Message, Receive, Scope, Send
 
 SCOPE: Scope = {"type": "lifespan"}
 
+SENT: list[list[Message]] = []
+"""What the server was sent, lifespan by lifespan."""
+
 
 async def protocol_app(_: Scope, receive: Receive, send: Send) -> None:
     """An app that answers the protocol."""
@@ -37,6 +40,7 @@ async def run(app: ASGIApp, step: Callable[[str], None] = lambda _: None) -> tup
     """Run a whole lifespan; return the order of steps and messages, and what the server was sent."""
     order: list[str] = []
     sent: list[Message] = []
+    SENT.append(sent)
     messages = iter(["lifespan.startup", "lifespan.shutdown"])
 
     async def receive() -> Message:
@@ -111,6 +115,30 @@ async def test_an_app_that_fails_to_start_closes_the_store() -> None:
     order, sent = await run(failing)
     assert order == ["start", "stop", "lifespan.startup.failed"]
     assert sent[0]["message"] == "no database"
+
+
+async def test_a_failure_that_is_no_config_error_names_its_kind() -> None:
+    """A store that cannot open stops the server too: its kind and its text, and the error is raised."""
+
+    def step(name: str) -> None:
+        if name == "start":
+            raise OSError("no route to host")
+
+    with pytest.raises(OSError, match="no route"):
+        await run(protocol_app, step)
+    sent = SENT[-1]
+    assert sent == [{"type": "lifespan.startup.failed", "message": "OSError: no route to host"}]
+
+
+async def test_other_messages_pass() -> None:
+    """What a later version of the protocol may say between app and server is theirs."""
+
+    async def talking(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "lifespan.extension"})
+        await protocol_app(scope, receive, send)
+
+    order, _ = await run(talking)
+    assert order[:3] == ["lifespan.extension", "start", "ready"]
 
 
 async def test_an_app_that_breaks_while_running_is_not_answered_for() -> None:

@@ -77,9 +77,3 @@ async def test_a_websocket_is_closed_where_the_server_cannot(status: int, code: 
     assert await sent(Refusal(Problem(status, "No")), {"type": "websocket"}) == [
         {"type": "websocket.close", "code": code, "reason": "No"}
     ]
-
-
-async def test_a_close_code_can_be_given() -> None:
-    """A refusal may know its close code better than its status does."""
-    (message,) = await sent(Refusal(Problem(401, "No"), close_code=4401), {"type": "websocket"})
-    assert message["code"] == 4401

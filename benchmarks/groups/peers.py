@@ -2,19 +2,20 @@
 
 import tempfile
 
-from benchmarks.apps import fastapi
+from benchmarks import ours
+from benchmarks.apps import KB, fastapi
 from benchmarks.bench import Bench
 from benchmarks.calls import Call
 from benchmarks.harness import Variant
-from benchmarks.peers import auth, breakers, caches, idempotency, telemetry
+from benchmarks.peers import breakers, caches, idempotency, telemetry
 from benchmarks.peers.parts import Part, alone
 from benchmarks.results import Table
+from forecourt import Cache, EndpointPolicy, Idempotency, JobConfig
 
 TITLE = "Peers of layers to come"
 ABOUT = (
-    "Authentication, caches, idempotency, breakers, tracing, metrics and logs of other packages, each alone "
-    "on one FastAPI route that answers 1 KB. forecourt has none of these layers yet; its rows join these "
-    "tables as they land."
+    "Caches, idempotency, breakers, tracing, metrics and logs of other packages, each alone "
+    "on one FastAPI route that answers 1 KB. forecourt's rows join these tables as its layers land."
 )
 MISSING = [
     "cashews has no replay of idempotency keys, hishel keeps no memory store: absent from those tables.",
@@ -29,7 +30,6 @@ async def run(bench: Bench) -> list[Table]:
     """Measure all tables."""
     url = bench.server.url
     tables = [
-        await _table(bench, "auth", "Authentication by a bearer token", _auth(), reference="PyJWT HS256"),
         await _table(bench, "tracing", "Tracing", _tracing(), reference="OpenTelemetry ASGI, defaults"),
         await _table(bench, "metrics", "Metrics", _metrics()),
         await _table(bench, "metrics_50", "Metrics, last of 50 routes", _metrics("fifty", 50), routes=50),
@@ -41,14 +41,14 @@ async def run(bench: Bench) -> list[Table]:
                 parts = _caches(place, directory)
                 call = Call() if what == "hit" else _MISS
                 title = f"Cache, {what}, 1 KB, {'in memory (hishel: SQLite)' if place is None else 'on Valkey'}"
-                variants = [alone(part, call) for part in parts]
+                variants = [*(alone(part, call) for part in parts), *_own_caches(place, what, call)]
                 count, hit = place is not None, what == "hit"
                 tables.append(
                     await _table(bench, f"cache_{what}_{where}", title, variants, call, count=count, instead=hit)
                 )
     for where, place in (("memory", None), ("valkey", url)):
         for what, call in (("first", idempotency.FIRST), ("replay", idempotency.REPLAY)):
-            variants = [alone(part, call) for part in _idempotency(place)]
+            variants = [*(alone(part, call) for part in _idempotency(place)), _our_idempotency(place, call, what)]
             title = f"Idempotent POST, {what}, {'in memory' if place is None else 'on Valkey'}"
             count, replay = place is not None, what == "replay"
             tables.append(
@@ -77,12 +77,6 @@ async def _table(
     return Table(key, title, rows, floor=FLOOR, reference=reference)
 
 
-def _auth() -> list[Variant]:
-    algorithms = ("HS256", "RS256", "ES256")
-    parts = [auth.pyjwt(each) for each in algorithms] + [auth.joserfc_part(each) for each in algorithms]
-    return [alone(part) for part in (*parts, auth.starlette())]
-
-
 def _tracing() -> list[Variant]:
     parts = (telemetry.otel(), telemetry.otel(all_spans=False), telemetry.otel(sampled=False))
     return [alone(part) for part in parts]
@@ -106,5 +100,41 @@ def _caches(url: str | None, directory: str) -> list[Part]:
     return [*parts, caches.redis_sdk(url)] if url else parts
 
 
+def _own_caches(url: str | None, what: str, call: Call) -> list[Variant]:
+    """Return our cache alone; for hits with 100 KB too."""
+    sizes = {"1 KB": KB, "100 KB": 100 * KB} if what == "hit" else {"1 KB": KB}
+    cache = EndpointPolicy(cache=Cache(ttl=3600, tags={"record:{record_id}"}))
+    return [
+        Variant(
+            f"forecourt, {size}",
+            ours.protected(
+                JobConfig(
+                    store=url or ours.MEMORY,
+                    namespace=f"cache{what}{number}",
+                    default=EndpointPolicy(),
+                    endpoints={"get_record": cache},
+                ),
+                fastapi(size=number),
+            ),
+            call,
+            config='Cache(ttl=3600, tags={"record:{record_id}"}), anonymous callers share',
+            side="ours",
+        )
+        for size, number in sizes.items()
+    ]
+
+
 def _idempotency(url: str | None) -> list[Part]:
     return [idempotency.asgi_idempotency_header(url), idempotency.alcazaba(url)]
+
+
+def _our_idempotency(url: str | None, call: Call, namespace: str) -> Variant:
+    policy = EndpointPolicy(idempotency=Idempotency(key="client", max_records=ours.NEVER_FULL))
+    config = JobConfig(default=policy, store=url or ours.MEMORY, namespace=namespace)
+    return Variant(
+        "forecourt",
+        ours.protected(config),
+        call,
+        config='Idempotency(key="client"), the whole stack',
+        side="ours",
+    )

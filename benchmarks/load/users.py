@@ -1,4 +1,4 @@
-"""The users, a locustfile. Each client has an address of its own in 127.0.0.0/8, as limits count addresses.
+"""The users, a locustfile. Each client is a principal with an address of its own in 127.0.0.0/8: limits count both.
 
 Every call is noted; at the end the calls, and the titles of the records that were kept, are written to LOAD_REPORT.
 """
@@ -19,7 +19,12 @@ from locust.stats import PERCENTILES_TO_REPORT, StatsCSV
 from requests.adapters import HTTPAdapter
 
 from benchmarks.load.calls import SeenCall, write
+from forecourt import JobConfig
+from forecourt.auth.development import development_token
 
+_SCOPES = ("read:records", "write:records")
+_policies = Path(__file__).parents[2] / "examples" / "records" / "policies.toml"
+_issuer = JobConfig.from_file(_policies).issuers[0]
 _addresses = (f"127.0.{at >> 8}.{at & 255}" for at in itertools.count(2))
 _numbers = itertools.count()
 _calls: list[SeenCall] = []
@@ -49,6 +54,10 @@ class Client(HttpUser):
         self.address = next(_addresses)
         self.client.mount("http://", FromAddress(self.address))
         self.client.trust_env = False
+        token = development_token(
+            _issuer, self.address, id=self.address, scopes=_SCOPES, roles=["editor"], seconds=86_400
+        )
+        self.client.headers["authorization"] = f"Bearer {token}"
 
     def call(
         self, endpoint: str, method: str, path: str, *, patient: bool = False, right: Any = None, **sent: Any

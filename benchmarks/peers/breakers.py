@@ -8,6 +8,7 @@ from fastapi_alcazaba import FastAPIBreaker
 
 from benchmarks.harness import Work
 from benchmarks.peers.parts import Part
+from forecourt import CircuitBreaker, EndpointPolicy, JobConfig
 
 
 async def call() -> None:
@@ -44,6 +45,17 @@ def _alcazaba() -> Callable[[], Awaitable[None]]:
     return run
 
 
+def _ours() -> Callable[[], Awaitable[None]]:
+    policy = CircuitBreaker(name="bench")
+    breaker = JobConfig(endpoints={"bench": EndpointPolicy(circuit_breaker=policy)}).breaker("bench")
+
+    async def run() -> None:
+        async with breaker:
+            await call()
+
+    return run
+
+
 def works() -> list[Work]:
     """Return the call alone, and each breaker around it."""
     return [
@@ -51,6 +63,7 @@ def works() -> list[Work]:
         Work("pybreaker", _pybreaker(), "with breaker.calling(), in this process"),
         Work("interlock-cb", _interlock(), "async with breaker, default window, in this process"),
         Work("fastapi-alcazaba", _alcazaba(), "async with breaker.attempt(), in this process"),
+        Work("forecourt", _ours(), 'async with config.breaker("bench"), in this process', side="ours"),
     ]
 
 

@@ -11,15 +11,29 @@ import uvicorn
 TRY = """
 The records service listens on http://127.0.0.1:{port} (API docs at /docs). Store: {store}
 
+Who is calling? Without a token 401, without the right scopes or roles 403. Sign one for an hour, for this machine
+(and paste it into Authorize at /docs):
+  TOKEN=$(.venv/bin/forecourt token --config examples/records/policies.toml \\
+    --scope read:records --scope write:records --role editor)
+  curl -i http://127.0.0.1:{port}/records/1
+
 Five tokens, one more each second: the sixth quick call is 429 and says how long to wait.
-  for i in 1 2 3 4 5 6; do curl -si http://127.0.0.1:{port}/records/1 | grep -iE '^(HTTP|retry-after|ratelimit)'; done
+  for i in 1 2 3 4 5 6; do curl -si http://127.0.0.1:{port}/records/1 \\
+    -H "authorization: Bearer $TOKEN" | grep -iE '^(HTTP|retry-after|ratelimit)'; done
 
 Two limits that stand or fall together: the third call in a second is 429 and costs none of the hour.
   for i in 1 2 3; do curl -si -X POST http://127.0.0.1:{port}/records -H 'content-type: application/json' \\
-    -d '{{"title": "another"}}' | grep -iE '^(HTTP|ratelimit)'; done
+    -H "authorization: Bearer $TOKEN" -d '{{"title": "another"}}' | grep -iE '^(HTTP|ratelimit)'; done
+
+A record that is kept: the second call is a hit, and after the write it is not.
+  get() {{ curl -si http://127.0.0.1:{port}/records/2 -H "authorization: Bearer $TOKEN"; }}
+  for i in 1 2; do get | grep -i '^cache-status'; done
+  curl -s -X PUT http://127.0.0.1:{port}/records/2 -H "authorization: Bearer $TOKEN" \\
+    -H 'content-type: application/json' -d '{{"title": "changed"}}'; echo
+  get | grep -iE '^cache-status|title'
 
 A throttle that delays: the second export waits for its turn, two seconds after the first.
-  time (curl -s http://127.0.0.1:{port}/records/export; curl -s http://127.0.0.1:{port}/records/export)
+  fetch() {{ curl -s http://127.0.0.1:{port}/records/export -H "authorization: Bearer $TOKEN"; }}; time (fetch; fetch)
 
 Five failed logins a minute: the sixth is 429, whatever the password.
   for i in 1 2 3 4 5 6; do curl -s -o /dev/null -w '%{{http_code}}\\n' http://127.0.0.1:{port}/login \\

@@ -11,6 +11,7 @@ from sqlalchemy import select
 
 from examples.records.database import Record, Session, create_tables, engine
 from forecourt import JobConfig, PolicyMiddleware
+from forecourt.integrations.openapi import document_security
 
 
 class NewRecord(BaseModel):
@@ -42,7 +43,9 @@ async def lifespan(_: FastAPI) -> AsyncIterator[None]:
 
 
 app = FastAPI(title="Records", lifespan=lifespan)
-app.add_middleware(PolicyMiddleware, config=JobConfig.from_file(Path(__file__).with_name("policies.toml")))
+config = JobConfig.from_file(Path(__file__).with_name("policies.toml"))
+app.add_middleware(PolicyMiddleware, config=config)
+document_security(app, config)
 
 records = APIRouter(prefix="/records")
 
@@ -80,6 +83,17 @@ async def create_record(record: NewRecord, session: Session) -> ShownRecord:
     """Keep a new record."""
     kept = Record(title=record.title)
     session.add(kept)
+    await session.commit()
+    return ShownRecord.model_validate(kept)
+
+
+@records.put("/{record_id}")
+async def update_record(record_id: int, record: NewRecord, session: Session) -> ShownRecord:
+    """Change a record."""
+    kept = await session.get(Record, record_id)
+    if kept is None:
+        raise HTTPException(404)
+    kept.title = record.title
     await session.commit()
     return ShownRecord.model_validate(kept)
 

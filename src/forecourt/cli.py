@@ -4,13 +4,16 @@ forecourt check module:app     exit 1 and one line for each thing that would sto
 forecourt show module:app      endpoint, path, policies, and where each came from
 forecourt worker module:app    run the jobs of its queues
 forecourt credits …            grant credits, read a balance, read an account's journal
+forecourt keys …               create, rotate, list and revoke API keys
+forecourt token                sign a token of the development issuer
+forecourt revoke …             revoke a token, or all that a subject was given
 """
 
 import argparse
 import sys
 from collections.abc import Callable, Iterable, Sequence
 
-from forecourt import cli_credits, cli_worker
+from forecourt import cli_auth, cli_credits, cli_worker
 from forecourt.cli_app import imported
 from forecourt.config import ResolvedPolicy
 from forecourt.errors import ConfigError, StoreError
@@ -42,6 +45,7 @@ def _parser() -> argparse.ArgumentParser:
         if name == "check":
             command.add_argument("--strict", action="store_true", help="also say what is weak")
     cli_credits.add_to(commands)
+    cli_auth.add_to(commands)
     cli_worker.add_to(commands)
     return parser
 

@@ -25,7 +25,8 @@ from forecourt.jobs.envelope import JobRequest
 from forecourt.jobs.queue import Queue, Record
 from forecourt.jobs.queues import queue_at
 from forecourt.jobs.worker import Notes, Worker
-from forecourt.stack import OFFLOAD, PolicyMiddleware
+from forecourt.middleware import PolicyMiddleware
+from forecourt.stack import OFFLOAD
 from forecourt.types import ASGIApp, Message, Receive, Scope, Send, SystemClock
 
 Value = TypeVar("Value")

@@ -42,6 +42,11 @@ class Clients:
                 self._warn(peer)
         return self._known.get(peer) or self._counted_as(peer)
 
+    def trusts(self, scope: Scope) -> bool:
+        """Return whether the request comes from a trusted proxy itself."""
+        client = scope.get("client")
+        return self._trusts(client[0] if client else NO_ADDRESS)
+
     def _first_untrusted(self, forwarded: list[str], peer: str) -> str:
         for hop in reversed(forwarded):
             address = _bare(hop)

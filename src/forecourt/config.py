@@ -29,19 +29,26 @@ from pydantic.fields import FieldInfo
 from pydantic.functional_validators import ModelWrapValidatorHandler
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from forecourt.breakers import Breaker, Breakers
 from forecourt.config_addresses import proxies, redacted, store_address
+from forecourt.config_breakers import breakers_of
+from forecourt.config_cache import CacheHandle
 from forecourt.config_check import EndpointLike, misfits
+from forecourt.config_credentials import Authenticators, Issuers, metadata_address, uncredited
 from forecourt.config_file import read
 from forecourt.config_jobs import JobsApp, job_misfits, queue_addresses, shown_addresses
 from forecourt.config_limits import disagreements
 from forecourt.config_policies import EndpointProtocol, FieldSource, Policies, ResolvedPolicy
 from forecourt.errors import ConfigError
+from forecourt.policies.api_keys import ApiKeys
 from forecourt.policies.credits import Accounts
 from forecourt.policies.endpoint import EndpointPolicy
 from forecourt.policies.flood_guard import FloodGuard
+from forecourt.policies.issuer import Dpop, Introspection, TokenCache
 from forecourt.policies.keys import KeyRing, key_ring
 from forecourt.policies.limit import KEYS
 from forecourt.policies.quantities import Count
+from forecourt.policies.texts import WebAddress
 from forecourt.policies.wording import Fault, not_allowed, problems, refusal, refused, restated
 
 __all__ = ["EndpointLike", "EndpointProtocol", "FieldSource", "JobConfig", "KeyFunction", "ResolvedPolicy"]
@@ -49,7 +56,7 @@ __all__ = ["EndpointLike", "EndpointProtocol", "FieldSource", "JobConfig", "KeyF
 KeyFunction = Callable[..., str | None]
 """Says whom a limit counts: called with the exchange, returns a name, or None to count the client address."""
 
-LATER = frozenset({"api_keys", "cache_store", "databases", "issuers", "upstreams"})
+LATER = frozenset({"databases", "upstreams"})
 """Fields that the design names and this version does not have."""
 
 _NAMESPACE = re.compile(r"[A-Za-z0-9_-]{1,32}")
@@ -99,12 +106,18 @@ class JobConfig(BaseSettings):
     """What protects each endpoint; see the module for where its fields come from.
 
     `endpoints`: policies by endpoint name or glob. `default`: for endpoints and fields that none of them names.
-    `store`: where state lives. `trusted_proxies`: addresses and networks whose forwarded headers count, "unix" for a
+    `store`: where state lives; `cache_store`: where kept answers do, if elsewhere; `cache_memory`: bytes of them that a
+    process keeps. `trusted_proxies`: addresses and networks whose forwarded headers count, "unix" for a
     peer without an address. `routes`: names for routes, `{"v2_get": "GET /v2/records/{id}"}`. `key_functions`: more
     words for the `key` of a limit. `flood_guard`: a limit per client address before all else. `accounts`: what
     callers are given to pay credits with. `namespace`: how all keys in the store begin. `limit_headers`: the fields
-    that tell callers their limits. `ipv6_prefix`: callers of one such network are one client. `queues`: where jobs
-    wait, addresses by name. `keys`: secrets that sign jobs, `["env:NAME"]`; the first signs, all verify.
+    that tell callers their limits. `ipv6_prefix`: callers of one such network are one client.
+    `issuers`, `api_keys`, `introspection`, `authenticators`: whose credentials are believed. `dpop`: proofs of
+    possession are accepted. `revocation`: each call asks the store whether its token was revoked. `token_cache`: how
+    many verified tokens a process remembers. `realm`: what challenges call the service. `tell_scopes`: a 403 names the
+    scopes that the endpoint asks for. `resource`: the service's own address, of RFC 9728.
+    `queues`: where jobs wait, addresses by name. `keys`: secrets that sign jobs, `["env:NAME"]`; the first signs, all
+    verify.
 
     Frozen, and equal only to itself. Raises ConfigError.
     """
@@ -114,6 +127,8 @@ class JobConfig(BaseSettings):
     endpoints: Annotated[Mapping[str, EndpointPolicy], AfterValidator(_frozen)] = Field(default_factory=dict)
     default: EndpointPolicy | None = None
     store: Annotated[str, PlainValidator(store_address)] = "memory://"
+    cache_store: Annotated[str | None, PlainValidator(lambda url: None if url is None else store_address(url))] = None
+    cache_memory: Count = 64 * 1024 * 1024
     trusted_proxies: Annotated[Sequence[str], PlainValidator(proxies)] = ()
     routes: Annotated[Mapping[str, Annotated[str, AfterValidator(_route)]], AfterValidator(_frozen)] = Field(
         default_factory=dict
@@ -126,6 +141,17 @@ class JobConfig(BaseSettings):
     namespace: Annotated[str, PlainValidator(_namespace)] = "fc"
     limit_headers: Literal["draft-11", "legacy", "both", "none"] = "draft-11"
     ipv6_prefix: Annotated[Count, AfterValidator(_prefix)] = 64
+    issuers: Issuers = ()
+    api_keys: ApiKeys | None = None
+    introspection: Introspection | None = None
+    authenticators: Authenticators = Field(default_factory=dict)
+    dpop: Dpop | None = None
+    revocation: bool = False
+    token_cache: TokenCache = Field(default_factory=TokenCache)
+    realm: Annotated[str, Field(pattern=r"^[ !#-\[\]-~]{1,64}$")] = "api"
+    tell_scopes: bool = True
+    resource: WebAddress | None = None
+
     queues: Annotated[Mapping[str, str], PlainValidator(queue_addresses), AfterValidator(_frozen)] = Field(
         default_factory=dict
     )
@@ -133,6 +159,8 @@ class JobConfig(BaseSettings):
 
     _policies: Policies = PrivateAttr()
     _jobs: JobsApp = PrivateAttr(default_factory=JobsApp)
+    _cache: CacheHandle = PrivateAttr(default_factory=CacheHandle)
+    _breakers: Breakers = PrivateAttr()
 
     def __hash__(self) -> int:
         """Only the same config hashes alike."""
@@ -145,8 +173,15 @@ class JobConfig(BaseSettings):
     def __repr_args__(self) -> Iterable[tuple[str | None, object]]:
         """Show the fields, addresses without their passwords."""
         for name, value in super().__repr_args__():
-            shown = {"store": redacted(self.store), "queues": shown_addresses(self.queues)}
-            yield name, shown.get(str(name), value)
+            if name == "queues":
+                yield name, shown_addresses(self.queues)
+            else:
+                yield name, redacted(str(value)) if name in ("store", "cache_store") and value else value
+
+    @property
+    def cache(self) -> CacheHandle:
+        """The cache, for code: `await config.cache.invalidate(tags)`."""
+        return self._cache
 
     @classmethod
     def from_file(cls, path: str | os.PathLike[str], **python: object) -> Self:
@@ -162,10 +197,19 @@ class JobConfig(BaseSettings):
         """
         return self._policies.of(name, protocol)
 
+    @property
+    def breakers(self) -> Breakers:
+        """All breakers of this config in this process."""
+        return self._breakers
+
+    def breaker(self, name: str) -> Breaker:
+        """Return the breaker of this name, to be used as `async with`; ConfigError when no policy has it."""
+        return self._breakers.get(name)
+
     def check(self, endpoints: Sequence[EndpointLike], layers: Sequence[str]) -> list[str]:
         """Return a line for each thing that does not fit an app's endpoints and the layers of its stack."""
         found = misfits(self._policies, endpoints, layers, flood_guard=self.flood_guard is not None)
-        return [*found, *self._job_misfits(endpoints)]
+        return [*found, *uncredited(self, self._policies, endpoints), *self._job_misfits(endpoints)]
 
     def _job_misfits(self, endpoints: Sequence[EndpointLike]) -> Iterable[str]:
         return job_misfits(
@@ -182,10 +226,17 @@ class JobConfig(BaseSettings):
         """The endpoints that show jobs, to be mounted: `app.mount("/jobs", config.jobs, name="jobs")`."""
         return self._jobs
 
+    @property
+    def resource_metadata(self) -> str:
+        """The address of the service's own description (RFC 9728 §3.1); empty where `resource` is not given."""
+        return metadata_address(self.resource) if self.resource else ""
+
     def model_post_init(self, context: object, /) -> None:
         """Make the policies ready to be looked up, once they agree with each other."""
-        if wrong := disagreements(self.endpoints, self.default, self.key_functions):
+        named, disputed = breakers_of(self.endpoints, self.default)
+        if wrong := [*disagreements(self.endpoints, self.default, self.key_functions), *disputed]:
             raise ConfigError(*wrong)
+        self._breakers = Breakers(named)
         self._policies = Policies(self.endpoints, self.default)
 
     @model_validator(mode="wrap")
@@ -239,7 +290,7 @@ def _environment(fields: Mapping[str, FieldInfo]) -> dict[str, object]:
 
 
 def _parsed(variable: str, text: str, field: FieldInfo) -> object:
-    if field.annotation in (str, int) or get_origin(field.annotation) is Literal:
+    if field.annotation in (str, int, str | None) or get_origin(field.annotation) is Literal:
         return text
     if field.annotation == Sequence[str] and not text.lstrip().startswith("["):
         return [part.strip() for part in text.split(",")]

@@ -3,6 +3,8 @@
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
+from forecourt.config_cache import cache_misfits
+from forecourt.config_idempotency import impossible
 from forecourt.config_policies import (
     DOCS_ROUTES,
     WEBSOCKET_COUNTS,
@@ -10,6 +12,7 @@ from forecourt.config_policies import (
     Policies,
     ResolvedPolicy,
 )
+from forecourt.core.retrying import IDEMPOTENT
 from forecourt.errors import ConfigError
 from forecourt.policies.wording import nearest, not_allowed, spelt
 
@@ -63,6 +66,10 @@ def misfits(
         assert policy is not None
         resolved.append(policy)
         found += _for_websockets_only(policy, endpoint)
+        found += impossible(policy.fields, endpoint.name, _route(endpoint), endpoint.methods)
+        found += cache_misfits(policy, endpoint.path, endpoint.methods, endpoint.protocol)
+        found += _without_fallback(policy)
+        found += _unsafe_retry(policy, endpoint)
     found += _without_layer(resolved, layers, flood_guard=flood_guard)
     return list(dict.fromkeys(found))
 
@@ -121,6 +128,36 @@ def _for_websockets_only(policy: ResolvedPolicy, endpoint: EndpointLike) -> Iter
             place = spelt(("endpoints", endpoint.name, "rate_limit", "count"))
             reason = f"it is for WebSockets, and {_route(endpoint)} is a plain HTTP endpoint"
             yield f"{place}: {not_allowed(limit.count, reason)}"
+
+
+def _unsafe_retry(policy: ResolvedPolicy, endpoint: EndpointLike) -> Iterator[str]:
+    """Tell of an endpoint's own retry where no method may be carried out twice; others' it has no use of."""
+    retry = policy.retry
+    source = policy.fields["retry"].source
+    if retry is None or retry.unsafe or not source.startswith("endpoint"):
+        return
+    if endpoint.methods is not None and endpoint.methods.isdisjoint(IDEMPOTENT):
+        yield (
+            f"retry of {source}: {_route(endpoint)} is not idempotent, so it would never be tried again;"
+            " say unsafe=True if it may be carried out twice"
+        )
+
+
+def _without_fallback(policy: ResolvedPolicy) -> Iterator[str]:
+    """Tell of a breaker whose fallback another policy of the endpoint would have to give, and there is none."""
+    breaker = policy.circuit_breaker
+    if breaker is None or breaker.fallback is None:
+        return
+    field = {"stale": "cache", "offload": "offload"}[breaker.fallback]
+    said = policy.fields.get(field)
+    gives = said is not None and said.value is not None
+    if field == "cache":
+        gives = policy.cache is not None and bool(policy.cache.stale_if_error)
+    if not gives:
+        needed = "cache policy with stale_if_error" if field == "cache" else "offload policy"
+        reason = f'endpoint "{policy.endpoint}" has no {needed} that could answer instead'
+        source = policy.fields["circuit_breaker"].source
+        yield f"circuit_breaker.fallback of {source}: {not_allowed(breaker.fallback, reason)}"
 
 
 def _without_layer(policies: Sequence[ResolvedPolicy], layers: Sequence[str], *, flood_guard: bool) -> Iterator[str]:

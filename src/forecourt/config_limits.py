@@ -6,6 +6,7 @@ from typing import NamedTuple
 from forecourt.config_policies import limits
 from forecourt.policies.concurrency import Concurrency
 from forecourt.policies.endpoint import EndpointPolicy
+from forecourt.policies.idempotency import Idempotency
 from forecourt.policies.limit import KEY_REASON, KEYS
 from forecourt.policies.rate_limit import RateLimit
 from forecourt.policies.wording import Place, nearest, not_allowed, shown, spelt
@@ -26,7 +27,7 @@ def disagreements(
 ) -> list[str]:
     """Return a line for each key without a function, and for each bucket that is described in two ways."""
     placed = list(_placed(endpoints, default))
-    keys = [*((each.place, each.limit.key) for each in placed), *_keys_of_concurrency(endpoints, default)]
+    keys = [*((each.place, each.limit.key) for each in placed), *_keys_of_others(endpoints, default)]
     return [*_unknown_keys(keys, set(key_functions)), *_described_twice(placed)]
 
 
@@ -37,12 +38,14 @@ def _placed(endpoints: Mapping[str, EndpointPolicy], default: EndpointPolicy | N
             yield Placed((*place, "rate_limit", position) if several else (*place, "rate_limit"), limit)
 
 
-def _keys_of_concurrency(
+def _keys_of_others(
     endpoints: Mapping[str, EndpointPolicy], default: EndpointPolicy | None
 ) -> Iterator[tuple[Place, str]]:
     for place, policy in _policies(endpoints, default):
         if isinstance(policy.concurrency, Concurrency):
             yield (*place, "concurrency"), policy.concurrency.key
+        if isinstance(policy.idempotency, Idempotency) and policy.idempotency.key is not None:
+            yield (*place, "idempotency"), policy.idempotency.key
 
 
 def _policies(

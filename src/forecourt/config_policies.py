@@ -6,12 +6,19 @@ from dataclasses import dataclass
 from fnmatch import translate
 from typing import Literal, NamedTuple
 
+from forecourt.config_idempotency import nobodys_keys
 from forecourt.errors import ConfigError
+from forecourt.policies.cache import Cache
+from forecourt.policies.circuit_breaker import CircuitBreaker
 from forecourt.policies.concurrency import Concurrency
 from forecourt.policies.credits import Credits
 from forecourt.policies.endpoint import EndpointPolicy
+from forecourt.policies.idempotency import Idempotency
 from forecourt.policies.offload import Offload
 from forecourt.policies.rate_limit import RateLimit
+from forecourt.policies.retry import Retry
+from forecourt.policies.security import Security
+from forecourt.policies.timeout import Timeout
 from forecourt.policies.wording import spelt
 
 EndpointProtocol = Literal["http", "websocket", "any"]
@@ -54,10 +61,22 @@ class ResolvedPolicy:
         return limits(self.fields["rate_limit"].value)
 
     @property
+    def security(self) -> Security | None:
+        """Who may call; None when off."""
+        value = self.fields["security"].value
+        return value if isinstance(value, Security) else None
+
+    @property
     def concurrency(self) -> Concurrency | None:
         """How many calls may be at work at once; None when off."""
         value = self.fields["concurrency"].value
         return value if isinstance(value, Concurrency) else None
+
+    @property
+    def idempotency(self) -> Idempotency | None:
+        """How a call with a key is carried out once; None when off."""
+        value = self.fields["idempotency"].value
+        return value if isinstance(value, Idempotency) else None
 
     @property
     def credits(self) -> Credits | None:
@@ -70,6 +89,36 @@ class ResolvedPolicy:
         """How a call becomes a job; None when off."""
         value = self.fields["offload"].value
         return value if isinstance(value, Offload) else None
+
+    @property
+    def circuit_breaker(self) -> CircuitBreaker | None:
+        """When calls are kept from what has failed; None when off."""
+        value = self.fields["circuit_breaker"].value
+        return value if isinstance(value, CircuitBreaker) else None
+
+    @property
+    def retry(self) -> Retry | None:
+        """When a call that failed is tried again; None when off."""
+        value = self.fields["retry"].value
+        return value if isinstance(value, Retry) else None
+
+    @property
+    def timeout(self) -> Timeout | None:
+        """How long a call may take; None when off."""
+        value = self.fields["timeout"].value
+        return value if isinstance(value, Timeout) else None
+
+    @property
+    def cache(self) -> Cache | None:
+        """Which answers are kept; None when off."""
+        value = self.fields["cache"].value
+        return value if isinstance(value, Cache) else None
+
+    @property
+    def invalidates(self) -> frozenset[str]:
+        """The tags that a call makes invalid; empty when off."""
+        value = self.fields["invalidates"].value
+        return value if isinstance(value, frozenset) else frozenset()
 
 
 class Glob(NamedTuple):
@@ -103,6 +152,9 @@ class Policies:
         skipped: tuple[str, ...] = ()
         if protocol == "http":
             fields["rate_limit"], skipped = _without_websocket_counts(fields["rate_limit"])
+        if nobodys_keys(fields) and not fields["idempotency"].source.startswith("endpoint"):
+            skipped += (f"idempotency of {fields['idempotency'].source}: anonymous callers need a key of their own",)
+            fields["idempotency"] = FieldSource(None, fields["idempotency"].source)
         return ResolvedPolicy(name, fields, skipped)
 
     def _globs(self, name: str) -> dict[Glob, EndpointPolicy]:

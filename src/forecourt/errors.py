@@ -1,6 +1,7 @@
 """Everything forecourt raises.
 
     ForecourtError
+    ├── CircuitOpen            a breaker used in code is open: the call was not made
     ├── ConfigError            the config cannot mean what it says; raised at startup, names endpoint, field, fix
     └── StoreError             the store did not decide
         ├── StoreDown          unreachable, refused, timed out, or answered with an error: the failure policy answers
@@ -12,6 +13,18 @@ A refusal (401, 429, …) is a response and is never raised.
 
 class ForecourtError(Exception):
     """The root of the tree above."""
+
+
+class CircuitOpen(ForecourtError):
+    """The call was not made, as what it needs has failed; `retry_after` in whole seconds, at least 1.
+
+    Where a handler lets it pass, its caller gets 503 with Retry-After.
+    """
+
+    def __init__(self, name: str, retry_after: int) -> None:
+        self.name = name
+        self.retry_after = retry_after
+        super().__init__(f"the breaker {name!r} is open; try again in {retry_after} s")
 
 
 class ConfigError(ForecourtError):

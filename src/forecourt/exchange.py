@@ -18,17 +18,16 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
-from forecourt.clients import Clients
-from forecourt.config import JobConfig
 from forecourt.core.jobs import Progress
+from forecourt.deadlines import Deadline
 from forecourt.errors import StoreError, StoreOverloaded
-from forecourt.leases import Heartbeat
 from forecourt.policies.credits import MOST_CREDITS
-from forecourt.principals import Keys, Principal
-from forecourt.responses import OVERLOADED, STORE_UNAVAILABLE, Header, Problem, Refusal, Renderer, render
+from forecourt.principals import Principal
+from forecourt.responses import OVERLOADED, STORE_UNAVAILABLE, Header, Problem, Refusal
 from forecourt.routing import Endpoint
-from forecourt.stores.contract import Answer, Question, Settlement, Store
-from forecourt.types import ASGIApp, Clock, Message, Receive, Scope, Send
+from forecourt.runtime import Runtime
+from forecourt.stores.contract import Answer, Question, Settlement
+from forecourt.types import ASGIApp, Message, Receive, Scope, Send
 
 logger = logging.getLogger("forecourt")
 
@@ -87,73 +86,6 @@ class Waits(Protocol):
         ...
 
 
-class Runtime:
-    """What all exchanges of one config share in this process: its store, clock, keys and client addresses."""
-
-    def __init__(self, config: JobConfig, store: Store, clock: Clock, renderer: Renderer = render) -> None:
-        self.config = config
-        self.store = store
-        self.clock = clock
-        self.renderer = renderer
-        self.keys = Keys(config.namespace)
-        self.clients = Clients(config.trusted_proxies, ipv6_prefix=config.ipv6_prefix)
-        self.heartbeat = Heartbeat(store.settle, clock)
-        self.mismatches = 0
-        """How often another endpoint ran than the one resolved; anything but 0 is a fault."""
-        self._settling: set[asyncio.Task[None]] = set()
-        self._opening: asyncio.Task[None] | None = None
-        self._users = 0
-
-    async def open(self) -> None:
-        """Return once the store is open on the running loop; whoever comes meanwhile waits for the same opening."""
-        loop = asyncio.get_running_loop()
-        if self._opening is None or self._opening.get_loop() is not loop:
-            self._opening = loop.create_task(self.store.open())
-        await asyncio.shield(self._opening)
-
-    async def start(self) -> None:
-        """Open the store for a lifespan; the last of those that share it closes it."""
-        await self.open()
-        self._users += 1
-
-    async def stop(self) -> None:
-        """Settle what is under way and close the store, after the last lifespan."""
-        self._users = max(0, self._users - 1)
-        if self._users == 0:
-            self._opening = None
-            self.heartbeat.stop()
-            await self._drain()
-            await self.store.close()
-
-    def settle(self, settlements: Sequence[Settlement]) -> None:
-        """Tell the store in a task that no caller's cancellation reaches; a failure is logged, not raised."""
-        _ = self._start_settling(settlements)
-
-    async def settled(self, settlements: Sequence[Settlement]) -> None:
-        """Tell the store and return when it knows; cancelled, this returns early but the telling goes on."""
-        await asyncio.shield(self._start_settling(settlements))
-
-    def _start_settling(self, settlements: Sequence[Settlement]) -> asyncio.Task[None]:
-        task = asyncio.get_running_loop().create_task(self._settle(settlements))
-        self._settling.add(task)
-        task.add_done_callback(self._settling.discard)
-        return task
-
-    async def _drain(self) -> None:
-        loop = asyncio.get_running_loop()
-        while mine := {task for task in self._settling if task.get_loop() is loop}:
-            await asyncio.wait(mine)
-
-    async def _settle(self, settlements: Sequence[Settlement]) -> None:
-        try:
-            await self.store.settle(settlements)
-        except StoreError as error:
-            kinds = sorted({settlement.kind for settlement in settlements})
-            logger.warning("settlements lost (%s): %s; what was granted ends with its lease", ", ".join(kinds), error)
-        except Exception:
-            logger.exception("settlements lost; what was granted ends with its lease")
-
-
 class Chain(NamedTuple):
     """The layers of one endpoint, compiled: the app they form, and those of them that ask the store, in order."""
 
@@ -178,6 +110,7 @@ class Exchange:
         "_trailers",
         "balance",
         "broken",
+        "deadline",
         "endpoint",
         "entered",
         "headers",
@@ -189,6 +122,7 @@ class Exchange:
         "runtime",
         "scope",
         "status",
+        "work",
     )
 
     def __init__(self, runtime: Runtime, scope: Scope) -> None:
@@ -211,6 +145,10 @@ class Exchange:
         """The caller's credits after this call's reservation; None where it costs none."""
         self.price: int | None = None
         """What the handler charged so far; None: the endpoint's fixed amount holds."""
+        self.work: asyncio.Task[None] | None = None
+        """What goes on for this exchange after its caller was cancelled; it is over when that is."""
+        self.deadline: Deadline | None = None
+        """Until when the answer is waited for; None where nobody says."""
         self._answers: dict[Asks, Sequence[Answer]] | None = None
         self._refusal: ASGIApp | None = None
         self._replays: dict[Asks, ASGIApp] = {}
@@ -264,13 +202,15 @@ class Exchange:
             raise
         finally:
             self.entered.clear()
-            if outer is None:
-                scope.pop(KEY, None)
-                state.pop(STATE, None)
+            if self.work is not None:  # it looks its exchange up in the scope
+                self.work.add_done_callback(self._end)
             else:
-                scope[KEY] = state[STATE] = outer
-            if self._granted and (settlements := self._settlements()):
-                self.runtime.settle(settlements)
+                if outer is None:
+                    scope.pop(KEY, None)
+                    state.pop(STATE, None)
+                else:
+                    scope[KEY] = state[STATE] = outer
+                self._end()
 
     def enter(self, chain: Chain) -> None:
         """Enter an endpoint's chain, whose layers ask together."""
@@ -323,7 +263,7 @@ class Exchange:
             at += number
             if layer.settles and [answer for answer in mine if answer.granted]:
                 self._granted.append((layer, mine))
-            ran = [answer for answer in mine if answer.values or answer.degraded]
+            ran = not self._replays and [answer for answer in mine if answer.values or answer.degraded]
             response = layer.answered(self, mine) if ran else None
             if response is not None and any(answer.verdict == "refuse" for answer in mine):
                 refusal = refusal or response
@@ -382,6 +322,10 @@ class Exchange:
         theirs = list(message.get("headers") or ())
         names = dict(theirs)
         return {**message, "headers": theirs + [field for field in self.headers if field[0] not in names]}
+
+    def _end(self, _work: object = None) -> None:
+        if self._granted and (settlements := self._settlements()):
+            self.runtime.settle(settlements)
 
     def _settlements(self) -> list[Settlement]:
         granted, self._granted = self._granted, []

@@ -7,8 +7,9 @@ from starlette.middleware.cors import CORSMiddleware
 
 from forecourt.config import ResolvedPolicy
 from forecourt.errors import ConfigError
+from forecourt.middleware import PolicyMiddleware
 from forecourt.routing import Endpoint, RouteTable
-from forecourt.stack import PolicyMiddleware, in_order
+from forecourt.stack import in_order
 from forecourt.types import ASGIApp, Scope
 
 

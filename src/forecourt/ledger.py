@@ -8,24 +8,32 @@ An account belongs to an identity: a `Principal`, or what limits count by, such 
 to that.
 """
 
+import asyncio
+import logging
 import os
 import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from forecourt.config import JobConfig
 from forecourt.core.books import Line
 from forecourt.core.credits import lines_of
+from forecourt.core.keeping import NO, UNKNOWN
 from forecourt.core.periods import DAY
-from forecourt.errors import StoreDown
-from forecourt.policies.credits import MOST_CREDITS, Accounts
+from forecourt.errors import ConfigError, StoreDown, StoreError
+from forecourt.policies.credits import MOST_CREDITS, Accounts, Credits
+from forecourt.policies.idempotency import Idempotency
 from forecourt.principals import Keys, Principal
 from forecourt.stores.contract import Answer, Question, Store
 from forecourt.types import SECOND
+
+logger = logging.getLogger("forecourt")
 
 Account = Principal | Sequence[str]
 """Whose account: a principal, or (kind of identity, value …)."""
 
 _REMEMBERED = 90 * DAY
+_PROBES = 32
 _ID = re.compile(r"[!-~]{1,128}")
 
 
@@ -101,3 +109,64 @@ class Ledger:
 def account_key(keys: Keys, identity: Sequence[str]) -> str:
     """Return the store key of an identity's account."""
     return keys.key("credits", "account", *identity)
+
+
+async def open_store(config: JobConfig, store: Store) -> None:
+    """Open a store for a config; ConfigError, and the store closed, when it must not be used for it."""
+    await store.open()
+    try:
+        await check_store(config, store)
+    except ConfigError:
+        await store.close()
+        raise
+
+
+async def check_store(config: JobConfig, store: Store) -> None:
+    """Raise ConfigError where a server may evict accounts or idempotency records; warn where a crash may lose some.
+
+    A store that does not say is warned of, too. Does nothing where no endpoint charges, nor carries out once.
+    """
+    charged, keyed = _kept_for(config)
+    if not charged and not keyed:
+        return
+    what = " and ".join(filter(None, ("charge credits" * charged, "carry calls out once" * keyed)))
+    keeps_all, logs_all = await _kept_by(store, Keys(config.namespace))
+    if keeps_all == NO:
+        raise ConfigError(
+            f"store: endpoints {what}, and this server may evict what it knows of that to make room:"
+            " set its maxmemory-policy to noeviction, or name another store"
+        )
+    if keeps_all == UNKNOWN:
+        logger.warning(
+            "endpoints %s; the store did not say whether it evicts keys, and must not (maxmemory-policy noeviction)",
+            what,
+        )
+    elif logs_all == NO and charged:
+        logger.warning(
+            "credits: the store keeps no append-only file, so a crash of its server may lose charges and grants"
+        )
+
+
+def _kept_for(config: JobConfig) -> tuple[bool, bool]:
+    """Return whether any endpoint charges, and whether any carries calls out once."""
+    policies = [policy for policy in (*config.endpoints.values(), config.default) if policy is not None]
+    charged = any(isinstance(policy.credits, Credits) for policy in policies)
+    return charged, any(isinstance(policy.idempotency, Idempotency) for policy in policies)
+
+
+async def _kept_by(store: Store, keys: Keys) -> tuple[int, int]:
+    """Return what the servers of this store do: the least of their answers.
+
+    Many keys are asked about, at once, so that every primary of a cluster answers for some.
+    """
+    asked = [Question("keeping", keys.key("keeping", "store", str(number)), (), "open") for number in range(_PROBES)]
+    told = await asyncio.gather(*(store.decide([question]) for question in asked), return_exceptions=True)
+    return min(_kept(outcome, 0) for outcome in told), min(_kept(outcome, 1) for outcome in told)
+
+
+def _kept(outcome: list[Answer] | BaseException, place: int) -> int:
+    if isinstance(outcome, StoreError):
+        return UNKNOWN
+    if isinstance(outcome, BaseException):
+        raise outcome
+    return int(outcome[0].values[place]) if outcome[0].values else UNKNOWN

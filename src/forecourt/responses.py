@@ -57,7 +57,6 @@ class Refusal:
     retry_after: int | None = None
     headers: tuple[Header, ...] = ()
     renderer: Renderer = render
-    close_code: int | None = None
 
     async def __call__(self, scope: Scope, _receive: Receive, send: Send) -> None:
         """Send the whole answer at once."""
@@ -70,8 +69,6 @@ class Refusal:
         await send({"type": f"{prefix}.response.body", "body": b"" if scope.get("method") == "HEAD" else body})
 
     def _code(self) -> int:
-        if self.close_code is not None:
-            return self.close_code
         if self.problem.status in (429, 503):
             return CLOSE_LATER
         return CLOSE_ERROR if self.problem.status >= 500 else CLOSE_POLICY
@@ -97,6 +94,12 @@ STORE_UNAVAILABLE = Problem(
     "Service Unavailable",
     TYPES + "store-unavailable",
     "A service that this endpoint's policies depend on does not answer; nothing was done.",
+)
+UNAVAILABLE = Problem(
+    503,
+    "Service Unavailable",
+    TYPES + "circuit-open",
+    "What this endpoint needs has failed, and is left alone for a while; nothing was done.",
 )
 OVERLOADED = Problem(
     503,

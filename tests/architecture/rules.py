@@ -31,11 +31,23 @@ Rule = Callable[[Sources], Iterator[str]]
 
 FLOORS = (
     ("types", "errors"),
-    ("policies", "core"),
-    ("config*", "routing", "responses", "clients", "principals", "lifespan", "limit_fields", "stores", "leases"),
-    ("exchange", "ledger"),
+    ("policies", "core", "works", "breaker*", "deadlines"),
+    (
+        "auth",
+        "config*",
+        "routing",
+        "responses",
+        "clients",
+        "principals",
+        "lifespan",
+        "limit_fields",
+        "stores",
+        "leases",
+        "timers",
+    ),
+    ("runtime", "exchange", "shared", "caching", "key_book", "ledger", "protected_resource", "revocations"),
     ("layers", "jobs", "db"),
-    ("stack",),
+    ("stack", "middleware"),
     ("integrations", "inspection", "cli*", "testing"),
     ("__init__",),
 )
@@ -46,6 +58,10 @@ REQUIRED = frozenset({"pydantic", "pydantic_core", "pydantic_settings", "starlet
 
 OPTIONAL = {
     "fastapi": "forecourt.integrations",
+    "hiredis": "forecourt.stores.redis",
+    "httpx": "forecourt.auth.fetching",
+    "joserfc": "forecourt.auth.jose",
+    "pybreaker": "forecourt.breaker_mirror",
     "redis": "forecourt.stores.redis",
     "yaml": "forecourt.config_yaml",
 }

@@ -121,7 +121,7 @@ def test_max_wait_lets_one_run_now_and_then() -> None:
         bench.now += 30 * MS
     assert waits == [80, 80, 80, 60, 30]
     assert bench.of("debounce_claim").ask(*IMPATIENT, "call 4").passed
-    late = bench.later(0)
+    late = bench.later(MS)
     assert late.ask(*IMPATIENT, "call 5").retry == 0
     done = bench.of("debounce_claim")
     done.ask(*IMPATIENT, "call 4")
@@ -160,6 +160,29 @@ def test_a_claim_after_a_clock_set_back_waits_for_an_interval_at_most() -> None:
     assert claims.ask(*IMPATIENT, "a")[:3] == ("refuse", 0, 80 * MS)
     claims.now += 80 * MS
     assert claims.ask(*IMPATIENT, "a").passed
+
+
+def test_max_wait_holds_after_a_clock_set_back() -> None:
+    """An hour back, a steady stream of arrivals is let through once max_wait has passed from then."""
+    bench = Bench("debounce_trailing")
+    bench.ask(*IMPATIENT, "a")
+    bench.now -= 3600 * SECOND
+    waits = []
+    for number in range(5):
+        waits.append(bench.ask(*IMPATIENT, f"call {number}").retry // MS)
+        bench.now += 30 * MS
+    assert waits == [80, 80, 80, 60, 30]
+
+
+def test_a_shadow_claim_after_a_clock_set_back_is_due_in_time() -> None:
+    """What a claim draws near it keeps, in shadow too."""
+    bench = Bench("debounce_trailing")
+    bench.ask(80 * MS, 0, 1, "a")
+    bench.now -= 3600 * SECOND
+    claims = bench.of("debounce_claim")
+    assert claims.ask(80 * MS, 0, 1, "a")[:3] == ("go", 0, 80 * MS)
+    claims.now += 80 * MS
+    assert claims.ask(80 * MS, 0, 1, "a")[:3] == ("go", 0, 0)
 
 
 @given(

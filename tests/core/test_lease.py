@@ -41,6 +41,17 @@ def test_a_lease_that_nobody_renews_is_free_when_it_expires() -> None:
     assert take(kept, "next", 1) == (1, 0, 0, 1, 1)
 
 
+def test_one_of_several_expires_at_its_own_instant() -> None:
+    """Others that are still held keep the state alive, but not the lease whose time is over."""
+    kept = Kept()
+    take(kept, "dead", ttl=SECOND)
+    take(kept, "alive")
+    kept.advance(SECOND - 1)
+    assert take(kept, "next") == (0, 0, 1, 2, 0)
+    kept.advance(1)
+    assert take(kept, "next") == (1, 0, 0, 2, 1)
+
+
 def test_a_refused_call_writes_nothing() -> None:
     """Refusals leave the state as it is."""
     kept = Kept()

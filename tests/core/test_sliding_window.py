@@ -6,7 +6,7 @@ from math import floor
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.core.bench import Bench, Limit, Move, examples, moves
+from tests.core.bench import START, Bench, Limit, Move, examples, moves
 from tests.core.histories import walk
 
 SECOND = 1_000_000
@@ -97,6 +97,33 @@ def test_hits_are_given_back_to_the_window_before_too() -> None:
     assert bench.ask(*TEN, 0, 0).remaining == 6
 
 
+def test_told_twice_it_never_counts_below_nothing() -> None:
+    """A ticket given back twice uncounts other hits of its window too, and stops at none."""
+    bench = Bench("sliding_window")
+    two = bench.ask(*TEN, 2, 0)
+    bench.ask(*TEN, 1, 0)
+    later = bench.later(60 * SECOND)
+    for _ in range(2):
+        bench.back(*TEN, 2, two.ticket)
+    assert bench.state is None
+    later.ask(*TEN, 1, 0)
+    for _ in range(2):
+        later.back(*TEN, 2, two.ticket)
+    assert later.ask(*TEN, 0, 0).remaining == 9
+
+
+def test_a_window_with_hits_of_the_one_before_only_lives_to_its_own_end() -> None:
+    """Once its current hits are given back, nothing is left when the window is over."""
+    bench = Bench("sliding_window")
+    bench.ask(*TEN, 10, 0)
+    bench.now += 90 * SECOND
+    taken = bench.ask(*TEN, 5, 0)
+    assert bench.kept is not None
+    assert bench.kept.expires == START + 180 * SECOND
+    bench.back(*TEN, 5, taken.ticket)
+    assert bench.kept.expires == START + 120 * SECOND
+
+
 def test_a_longer_window_keeps_its_promise() -> None:
     """When the window is made longer, a refused call makes the state live as long as it promised."""
     bench = Bench("sliding_window")
@@ -105,6 +132,17 @@ def test_a_longer_window_keeps_its_promise() -> None:
     assert standing[:3] == ("refuse", 0, 66 * SECOND)
     assert not bench.later(standing.retry - 1).ask(*TEN, 1, 0).passed
     assert bench.later(standing.retry).ask(*TEN, 1, 0).passed
+
+
+def test_a_longer_window_keeps_its_promise_of_the_window_before() -> None:
+    """So does the state of hits that are a window old already: it lives to the end of the longer one."""
+    bench = Bench("sliding_window")
+    bench.ask(*TEN, 10, 0)
+    bench.now += 80 * SECOND
+    standing = bench.ask(10, 70 * SECOND, 10, 0)
+    assert standing[:3] == ("refuse", 1, 60 * SECOND)
+    assert not bench.later(standing.retry - 1).ask(10, 70 * SECOND, 10, 0).passed
+    assert bench.later(standing.retry).ask(10, 70 * SECOND, 10, 0).passed
 
 
 def test_a_lowered_limit_is_never_below_nothing() -> None:

@@ -92,6 +92,19 @@ def test_thirds_are_given_back_whole() -> None:
     assert bench.kept == before
 
 
+def test_slots_within_one_microsecond_are_told_apart() -> None:
+    """Of two slots a third of a microsecond apart only the later one can be given back."""
+    bench = Bench("throttle")
+    thirds = (1, 3, SECOND)
+    first, second = bench.ask(*thirds, 1, 0), bench.ask(*thirds, 1, 0)
+    assert (first.tickets, second.tickets) == ((bench.now, 1), (bench.now, 2))
+    kept = bench.kept
+    bench.back(*thirds, 1, *first.tickets)
+    assert bench.kept == kept
+    bench.back(*thirds, 1, *second.tickets)
+    assert bench.state == (bench.now, 1, bench.now, SECOND + 1)
+
+
 def test_a_clock_set_back_keeps_the_slots_as_far_away() -> None:
     """An hour back, the next slot is as far away as it was, and stays so."""
     bench = Bench("throttle")

@@ -102,6 +102,14 @@ def test_a_changed_bucket_stays_as_full_as_it_was() -> None:
     assert bench.ask(100, SECOND, 1, 0, 0).remaining == 60
 
 
+def test_a_rest_of_another_fraction_is_less_than_a_microsecond() -> None:
+    """Parameters with the same span in µs and another D read 501/999 µs as less than one, never as 501."""
+    bench = Bench("token_bucket")
+    bench.ask(1000, 1_000_500, 999, 1, 0)
+    assert bench.state == (bench.now + 1001, 501, 1_001_502)
+    assert bench.ask(1, 1_001_502, 1, 0, 0).reset == 1001
+
+
 def test_two_sets_of_parameters_in_turn_do_not_refill() -> None:
     """While old and new parameters are both in use, the bucket is not filled by the change to and fro."""
     bench = Bench("token_bucket")

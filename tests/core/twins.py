@@ -12,10 +12,10 @@ from typing import cast
 import redis
 
 from forecourt.core.operations import VERDICTS, Arg, Operation, State, Write
-from forecourt.core.plans import CREDITS, LEASES
+from forecourt.core.plans import CACHE, CREDITS, IDEMPOTENCY, LEASES
 from forecourt.stores.scripts import compose_decision, compose_settlement
 
-OPERATIONS = {operation.kind: operation for operation in (*LEASES, *CREDITS)}
+OPERATIONS = {operation.kind: operation for operation in (*LEASES, *CREDITS, *IDEMPOTENCY, *CACHE)}
 
 Answer = list[int | bytes]
 

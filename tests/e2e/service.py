@@ -5,12 +5,18 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 import httpx2
 
+from forecourt import JobConfig
+from forecourt.auth.development import development_token
+from forecourt.revocations import new_id
 from tests.servers import free_port
+
+POLICIES = Path(__file__).parents[2] / "examples" / "records" / "policies.toml"
 
 
 @contextmanager
@@ -19,17 +25,38 @@ def records(*arguments: str) -> Iterator[httpx2.Client]:
     port = free_port()
     command = [sys.executable, "-m", "examples.records", *arguments]
     process = subprocess.Popen(
-        command, env={**os.environ, "PORT": str(port)}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        command,
+        env={**os.environ, "PORT": str(port)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
     )
     try:
-        with httpx2.Client(base_url=f"http://127.0.0.1:{port}") as client:
+        headers = {"authorization": f"Bearer {token('read:records', 'write:records', roles=['editor'])}"}
+        with httpx2.Client(base_url=f"http://127.0.0.1:{port}", headers=headers) as client:
             _wait(client, process)
             yield client
     finally:
         process.send_signal(signal.SIGINT)
-        output, _ = process.communicate(timeout=20)
+        output = _ended(process)
     assert process.returncode == 0, output
     assert "Traceback" not in output
+
+
+def token(*scopes: str, roles: Sequence[str] = ()) -> str:
+    """Sign a token as `forecourt token` does."""
+    issuer = JobConfig.from_file(POLICIES).issuers[0]
+    return development_token(issuer, "tests", id=new_id(), scopes=scopes, roles=roles)
+
+
+def _ended(process: subprocess.Popen[str]) -> str:
+    """Return what it printed; one that does not end by itself is killed with its workers."""
+    try:
+        return process.communicate(timeout=20)[0]
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        raise AssertionError(process.communicate()[0]) from None
 
 
 def _wait(client: httpx2.Client, process: subprocess.Popen[str]) -> None:

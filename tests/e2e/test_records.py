@@ -7,7 +7,7 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
-from tests.e2e.service import records
+from tests.e2e.service import records, token
 from tests.servers import Valkey
 
 pytestmark = pytest.mark.slow
@@ -16,6 +16,13 @@ pytestmark = pytest.mark.slow
 def test_the_example_in_memory() -> None:
     """Every promise of the start page, in one process with the embedded store."""
     with records() as client:
+        bare = client.get("/records/1", headers={"authorization": ""})
+        assert bare.status_code in (400, 401)
+        assert client.get("/docs").status_code == 200
+        weak = {"authorization": f"Bearer {token('read:records', 'write:records')}"}
+        assert client.post("/records", json={"title": "no"}, headers=weak).status_code == 403
+        operation = client.get("/openapi.json").json()["paths"]["/records/{record_id}"]["get"]
+        assert operation["security"] == [{"bearer": ["read:records"]}]
         answers = [client.get("/records/1") for _ in range(6)]
         assert [answer.status_code for answer in answers] == [200] * 5 + [429]
         assert answers[-1].headers["retry-after"] == "1"
@@ -26,6 +33,12 @@ def test_the_example_in_memory() -> None:
         made = [client.post("/records", json={"title": "another"}) for _ in range(3)]
         assert [answer.status_code for answer in made] == [201, 201, 429]
         assert made[-1].headers["ratelimit"].startswith('"hourly";r=98;')
+
+        time.sleep(1.1)
+        once = {"Idempotency-Key": "5ff8fdc5"}
+        first, again = (client.post("/records", json={"title": "once"}, headers=once) for _ in range(2))
+        assert (first.status_code, again.status_code, again.json()) == (201, 201, first.json())
+        assert (first.headers.get("idempotent-replayed"), again.headers["idempotent-replayed"]) == (None, "true")
 
         begun = time.monotonic()
         assert [client.get("/records/export").status_code for _ in range(2)] == [200, 200]

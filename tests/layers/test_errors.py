@@ -119,3 +119,48 @@ async def test_a_5xx_of_the_handler_is_an_error_too(caplog: pytest.LogCaptureFix
     app.add_middleware(PolicyMiddleware, config=JobConfig(default=TWO_A_MINUTE))
     assert [(await get(app, "/")).status for _ in range(3)] == [503, 503, 429]
     assert [record.getMessage() for record in caplog.records] == ["endpoint 'fails' answered 503"] * 2
+
+
+class Frozen(Exception):  # what it is, not what went wrong
+    """An exception that takes no attributes but those of its raising."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        """Refuse what is not the interpreter's."""
+        if not name.startswith("__") or "forecourt" in name:
+            raise AttributeError(name)
+        super().__setattr__(name, value)
+
+
+@pytest.mark.parametrize("error", [ValueError("kept"), Frozen("kept")], ids=["plain", "frozen"])
+async def test_one_exception_object_raised_twice_is_logged_twice(
+    error: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each call that fails is a line, also where the app keeps one exception and raises it again and again."""
+
+    async def broken(_: Request) -> Response:
+        raise error
+
+    app = starlette(JobConfig(default=TWO_A_MINUTE), Route("/", broken, name="broken"))
+    for _ in range(2):
+        with pytest.raises(type(error), match="kept"):
+            await get(app, "/")
+    assert [record.getMessage() for record in caplog.records] == [
+        f"endpoint 'broken' failed: {type(error).__name__}"
+    ] * 2
+
+
+@pytest.mark.parametrize("same", [True, False])
+async def test_an_exception_through_two_stacks_is_one_line(same: bool, caplog: pytest.LogCaptureFixture) -> None:
+    """One of two stacks logs it, and the other not again, be they of the same config or not."""
+
+    async def broken(_: Request) -> Response:
+        raise ValueError
+
+    outer, inner = JobConfig(default=TWO_A_MINUTE), JobConfig(default=TWO_A_MINUTE)
+    installed = [Middleware(PolicyMiddleware, config=config) for config in (outer, inner)]
+    if same:
+        installed = [Middleware(PolicyMiddleware, config=outer, layers=[layer]) for layer in ("errors", "rate_limit")]
+    app = Starlette(routes=[Route("/", broken, name="broken")], middleware=installed)
+    with pytest.raises(ValueError):  # noqa: PT011  # the app's own
+        await get(app, "/")
+    assert len(caplog.records) == 1

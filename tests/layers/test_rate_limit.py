@@ -10,7 +10,17 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route, WebSocketRoute
 
-from forecourt import Debounce, EndpointPolicy, Exchange, FixedWindow, JobConfig, SlidingWindow, Throttle, TokenBucket
+from forecourt import (
+    Debounce,
+    EndpointPolicy,
+    Exchange,
+    FixedWindow,
+    JobConfig,
+    PolicyMiddleware,
+    SlidingWindow,
+    Throttle,
+    TokenBucket,
+)
 from forecourt.errors import StoreDown, StoreOverloaded
 from forecourt.policies import RateLimit
 from forecourt.principals import Principal
@@ -18,7 +28,7 @@ from forecourt.stores.contract import Answer, Question
 from forecourt.stores.failover import FailoverStore
 from forecourt.stores.memory import MemoryStore
 from forecourt.testing import FakeClock
-from forecourt.types import ASGIApp, Message, Scope
+from forecourt.types import ASGIApp, Message, Receive, Scope, Send
 from tests.asgi import call, get, http, websocket
 from tests.services import echo, starlette, text
 
@@ -360,3 +370,23 @@ async def test_fields_of_the_handler_are_not_overridden() -> None:
     limit = FixedWindow(limit=9, window=60)
     app = starlette(JobConfig(default=EndpointPolicy(rate_limit=limit)), Route("/", own, name="own"))
     assert (await get(app, "/")).headers["ratelimit"] == "mine"
+
+
+async def test_limits_of_connects_leave_plain_requests_alone() -> None:
+    """On an endpoint that answers both protocols they count handshakes only, also where they take batches."""
+
+    async def both(scope: Scope, receive: Receive, send: Send) -> None:
+        await (PlainTextResponse("done")(scope, receive, send) if scope["type"] == "http" else accept(send))
+
+    async def accept(send: Send) -> None:
+        await send({"type": "websocket.accept"})
+
+    connects = FixedWindow(limit=4, window=60, count="connect", key="endpoint", batch=2, name="connects")
+    requests = FixedWindow(limit=2, window=60)
+    config = JobConfig(default=EndpointPolicy(rate_limit=[connects, requests]), routes={"both": "/both"})
+    app = PolicyMiddleware(both, config)
+    answers = [await get(app, "/both") for _ in range(5)]
+    assert [answer.status for answer in answers] == [200, 200, 429, 429, 429]
+    assert "connects" not in answers[0].headers["ratelimit"]
+    opened = [await call(app, websocket("/both", client=f"192.0.2.{last}")) for last in range(10, 16)]
+    assert [answer.kinds[0] for answer in opened].count("websocket.accept") == 4

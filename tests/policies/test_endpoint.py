@@ -17,7 +17,9 @@ def refusal(word: str) -> str:
 def test_unknown_words() -> None:
     """A word near a field is answered with it; another with all fields; a preset with where it belongs."""
     assert refusal("ratelimit") == 'unknown word; did you mean "rate_limit"?'
-    assert refusal("zzz") == "unknown word; known are rate_limit, concurrency, credits, preset"
+    known = "security, rate_limit, concurrency, idempotency, credits, cache, invalidates"
+    known += ", circuit_breaker, timeout, retry, offload, preset"
+    assert refusal("zzz") == f"unknown word; known are {known}"
     assert refusal("preset") == "`preset` is a word of config files only"
 
 
@@ -41,4 +43,6 @@ def test_it_has_a_schema() -> None:
     """Editors that complete config files can ask for a JSON schema that knows every strategy and policy."""
     known = EndpointPolicy.model_json_schema()["$defs"]
     strategies = {"Debounce", "FixedWindow", "SlidingWindow", "Throttle", "TokenBucket"}
-    assert set(known) == {*strategies, "Concurrency", "Credits"}
+    policies = {"Cache", "CircuitBreaker", "Concurrency", "Credits", "Idempotency", "Offload"}
+    policies |= {"Retry", "Security", "Timeout"}
+    assert set(known) == {*strategies, *policies}

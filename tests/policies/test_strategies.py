@@ -1,6 +1,8 @@
 """The five strategies, as integers for the store."""
 
+from collections.abc import Callable
 from fractions import Fraction
+from functools import partial
 
 import pytest
 from hypothesis import given
@@ -8,6 +10,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from forecourt.policies import Debounce, FixedWindow, SlidingWindow, Throttle, TokenBucket
+from forecourt.policies.limit import Limit
 from forecourt.types import EXACT
 
 COUNTS = st.integers(1, 10**9)
@@ -210,4 +213,16 @@ def test_what_a_debounce_cannot_do() -> None:
         "cost: 2 is not allowed: must be 1: a debounce counts nothing",
         "local_share: 0.5 is not allowed: must be 1: a debounce has nothing to share",
         'count: "failure" is not allowed: must be "request" with edge="trailing"',
+    ]
+
+
+@pytest.mark.parametrize(
+    "limit", [partial(TokenBucket, max_tokens=9, refill_rate=1), partial(FixedWindow, limit=9, window=1)]
+)
+def test_failures_are_not_counted_in_batches(limit: Callable[..., Limit]) -> None:
+    """What a success gives back is one call's, so a limit of failures takes calls one by one."""
+    with pytest.raises(ValidationError) as caught:
+        limit(key="endpoint", batch=2, count="failure")
+    assert faults(caught.value) == [
+        'batch: 2 is not allowed: must be 1 with count="failure", which gives back call by call'
     ]

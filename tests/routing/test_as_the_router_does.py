@@ -1,10 +1,9 @@
 """For random route tables and requests, the endpoint resolved is the one that the router then runs.
 
-FORECOURT_EXAMPLES sets the number of tables per test; the whole form is a hundred times the default.
+The whole form is FORECOURT_EXAMPLES=100.
 """
 
 import asyncio
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from starlette.applications import Starlette
 from forecourt.routing import Resolution, RouteTable
 from forecourt.types import ASGIApp, Message, Receive, Scope, Send
 from tests.asgi import Answer, http, websocket
+from tests.core.bench import examples
 from tests.routing.apps import (
     RAN,
     Asking,
@@ -29,11 +29,10 @@ from tests.routing.apps import (
     starlette_app,
 )
 
-EXAMPLES = int(os.environ.get("FORECOURT_EXAMPLES", "60"))
 FALLS_BACK_ALWAYS = hasattr(APIRouter, "_frontend_match_is_more_specific")
 """Whether frontends answer any page with their index; FastAPI 0.138 did only for names without a dot."""
 AS_MANY = settings(
-    max_examples=EXAMPLES,
+    max_examples=examples(30),
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture, HealthCheck.data_too_large],
 )
@@ -52,6 +51,7 @@ class Resolving:
         self.table = self.table or RouteTable.compile(self.app, scope=scope)
         before = dict(scope)
         resolved = self.table.resolve(scope)
+        assert self.table.resolve(scope) == resolved  # what is remembered is what was found
         assert dict(scope) == before
         self.seen.append((self.table, resolved, scope))
         await self.app(scope, receive, send)

@@ -106,6 +106,16 @@ class StoreContract:
         assert [(answer.verdict, answer.granted) for answer in answers] == [("go", True)] * 3
         assert [await left(store, each) for each in (bucket(), window(), sliding())] == [3, 1, 93]
 
+    async def test_a_refusal_leaves_its_mark(self, store: Store, clock: FakeClock) -> None:
+        """A debounced call that is asked for alone begins the quiet time anew."""
+        verdicts = []
+        for _ in range(3):
+            verdicts.append((await store.decide([quiet()]))[0].verdict)
+            clock.advance(0.9)
+        clock.advance(0.1)
+        verdicts.append((await store.decide([quiet()]))[0].verdict)
+        assert verdicts == ["go", "refuse", "refuse", "go"]
+
     async def test_a_refused_call_leaves_only_the_mark_of_a_debounce(self, store: Store, clock: FakeClock) -> None:
         """A debounced call begins the quiet time anew, though its group is refused; the other limits keep theirs."""
         await store.decide([quiet()])

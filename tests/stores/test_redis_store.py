@@ -117,6 +117,16 @@ async def test_state_lives_as_long_as_it_must(valkey: Valkey, live: RedisStore, 
     assert 1000 * (expires - 1) <= due + 1000
 
 
+@pytest.mark.parametrize("kind", ["token_bucket", "fixed_window", "sliding_window", "sliding_log"])
+async def test_what_is_given_back_whole_leaves_no_key(valkey: Valkey, store: RedisStore, kind: str) -> None:
+    """A limit of which nothing is used any more has no key."""
+    parameters = (5, SECOND, 1) if kind == "token_bucket" else (5, SECOND)
+    (answer,) = await store.decide([Question(kind, "key", (*parameters, 2, 0))])
+    assert valkey.ask("EXISTS", "key") == 1
+    await store.settle([Settlement(f"{kind}_back", "key", (*parameters, 2, answer.values[3]))])
+    assert valkey.ask("EXISTS", "key") == 0
+
+
 async def test_a_limit_passes_again_when_it_said(live: RedisStore) -> None:
     """By the server's own clock: refused until the promise is over, then admitted, state and key being gone."""
     question = Question("fixed_window", "soon", (1, 50_000, 1, 0))
@@ -144,7 +154,7 @@ class Odd:
 
     clustered = False
 
-    async def run(self, script: Script, keys: list[str], args: list[object]) -> Reply:
+    async def send(self, packed: bytes, slot: int, script: Script, undo: object, *, lane: str) -> Reply:
         """Answer with text."""
         return b"what?"
 

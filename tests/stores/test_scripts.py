@@ -9,12 +9,17 @@ from forecourt.stores.scripts import arguments, compose_decision, compose_settle
 
 
 @pytest.mark.parametrize("kind", sorted(_registry))
-def test_a_fragment_names_all_its_arguments_and_keys(kind: str) -> None:
-    """Arguments are counted by the highest that is named, and keys are those of the operation: none beyond."""
-    text = "".join(fragment(kind).values())
-    keys = {int(number) for number in re.findall(r"\$K(\d+)", text)}
-    assert arguments(kind) > 0
-    assert keys <= set(range(1, len(_registry[kind].suffixes) + 1))
+def test_a_fragment_names_no_key_that_its_operation_lacks(kind: str) -> None:
+    """Keys are counted by the operation: a fragment that names one more would reach into the next one's."""
+    named = {int(number) for number in re.findall(r"\$K(\d+)", "".join(fragment(kind).values()))}
+    assert named <= set(range(1, len(_registry[kind].suffixes) + 1))
+
+
+def test_arguments_are_counted_by_the_highest_that_is_named() -> None:
+    """Also where those before it are not needed."""
+    assert arguments("token_bucket") == 5
+    assert arguments("fixed_window_back") == 4
+    assert arguments("throttle_back") == 6
 
 
 @pytest.mark.parametrize("kind", sorted(_registry))
@@ -40,6 +45,12 @@ def test_keys_and_arguments_are_counted_on() -> None:
     assert "local ok_1, v1_1" in script
     assert "local ok_2, v1_2" in script
     assert "$" not in script
+
+
+def test_several_keys_of_one_operation_are_counted_on() -> None:
+    """An account has five keys: the next one's begin with the sixth."""
+    script = compose_decision(["credits_charge", "credits_charge"])
+    assert {int(number) for number in re.findall(r"KEYS\[(\d+)\]", script)} == {*range(1, 11)}
 
 
 def test_a_group_stops_the_script_with_what_it_knows() -> None:

@@ -99,6 +99,17 @@ async def made(store: Store, trip: Trip) -> list[Answer]:
     return await store.decide(trip.questions)
 
 
+def played(trips: Sequence[Trip]) -> list[list[Answer]]:
+    """Make these trips on an empty memory store."""
+    clock = FakeClock(0)
+    store = MemoryStore(clock)
+    answers = []
+    for trip in trips:
+        clock.advance((trip.now - clock.now()) / SECOND)
+        answers.append(at_once(made(store, trip)))
+    return answers
+
+
 class Step(NamedTuple):
     """One trip as it is drawn; every number is a byte."""
 

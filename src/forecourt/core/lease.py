@@ -20,6 +20,8 @@ Leases = dict[str, int]
 def take(states: tuple[State | None, ...], now: int, args: tuple[Arg, ...]) -> Outcome:
     """Hold a lease; args: limit, ttl in µs, id, shadow (0 or 1), batch (leases wanted, at least 1).
 
+    A limit of 0 grants only what is held under this id already.
+
     Values: leases left, µs until the first one expires where there was no room (an upper estimate: it may be given
     back sooner) else 0, leases in use, leases now held under this id.
     """
@@ -31,7 +33,7 @@ def take(states: tuple[State | None, ...], now: int, args: tuple[Arg, ...]) -> O
     elif len(live) < limit:
         held, wait = wanted[: limit - len(live)], 0
     else:
-        held, wait = wanted[: int(shadow)], min(live.values()) - now
+        held, wait = wanted[: int(shadow)], min(live.values(), default=now) - now
     after = _with(live, held, now + ttl)
     values = (max(0, limit - len(after)), wait, len(after), len(held))
     return Outcome("go", values, (_write(after, now),)) if held else Outcome("refuse", values)

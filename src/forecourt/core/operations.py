@@ -9,6 +9,7 @@ Operations of one trip are decided in groups, in this order:
     check    caller checks: revocation, proof replay
     limit    limits and leases
     claim    idempotency claims and charges
+    look     cache look-ups, which never refuse
 
 Within a group all are computed first and written only if all of them go; after a group that stopped, later
 groups do not run. Settlements (what is told to the store after the handler) are operations of the group
@@ -18,12 +19,12 @@ groups do not run. Settlements (what is told to the store after the handler) are
 from collections.abc import Callable
 from typing import Literal, NamedTuple
 
-Group = Literal["check", "limit", "claim", "settle"]
+Group = Literal["check", "limit", "claim", "look", "settle"]
 Verdict = Literal["refuse", "go", "replay"]
 """In Lua: 0, 1 and 2, by position."""
 
 VERDICTS: tuple[Verdict, ...] = ("refuse", "go", "replay")
-GROUPS: tuple[Group, ...] = ("check", "limit", "claim", "settle")
+GROUPS: tuple[Group, ...] = ("check", "limit", "claim", "look", "settle")
 
 Arg = int | str | bytes
 Value = int | bytes

@@ -6,9 +6,22 @@ Stores import operations through this module, so that all of them are registered
 import functools
 from itertools import groupby
 
-from forecourt.core import debounce, fixed_window, lease, sliding_log, sliding_window, throttle, token_bucket
+from forecourt.core import (
+    cache,
+    debounce,
+    fixed_window,
+    keeping,
+    lease,
+    sliding_log,
+    sliding_window,
+    throttle,
+    token_bucket,
+)
 from forecourt.core.credits import CHARGE, GRANT, HISTORY, HOLD, SETTLE
+from forecourt.core.idempotency import OPERATIONS as IDEMPOTENCY
+from forecourt.core.key_book import DROP, FIND, LIST, PUT
 from forecourt.core.operations import GROUPS, Operation, operation
+from forecourt.core.revocation import REVOKE, REVOKED, USE
 
 LIMITS = (
     token_bucket.TOKEN_BUCKET,
@@ -21,7 +34,33 @@ LIMITS = (
     debounce.DEBOUNCE_CLAIM,
 )
 LEASES = (lease.LEASE, lease.RENEW, lease.RELEASE)
-CREDITS = (CHARGE, HOLD, SETTLE, GRANT, HISTORY)
+CHECKS = (REVOKED, REVOKE, USE)
+KEY_BOOK = (FIND, PUT, DROP, LIST)
+CREDITS = (CHARGE, HOLD, SETTLE, GRANT, HISTORY, keeping.KEEPING)
+CACHE = (
+    cache.LOOK,
+    cache.TAG,
+    cache.LOG,
+    cache.FILL,
+    cache.PASS,
+    cache.RELEASE,
+    cache.HOLD,
+    cache.CUT,
+    cache.NOTE,
+)
+
+__all__ = [
+    "CACHE",
+    "CHECKS",
+    "CREDITS",
+    "IDEMPOTENCY",
+    "KEY_BOOK",
+    "LEASES",
+    "LIMITS",
+    "Plan",
+    "decision",
+    "settlement",
+]
 
 Plan = tuple[tuple[Operation, ...], ...]
 """The operations of one trip, by group, in the order in which they are decided."""

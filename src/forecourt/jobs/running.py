@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from forecourt.errors import StoreError
-from forecourt.exchange import Exchange, Runtime
+from forecourt.exchange import Exchange
 from forecourt.jobs.envelope import JobRequest
 from forecourt.jobs.queue import Record
 from forecourt.jobs.queues import JobQueues
@@ -21,6 +21,7 @@ from forecourt.layers.errors import ErrorsLayer
 from forecourt.layers.handler import HandlerLayer
 from forecourt.layers.offload import owner_of
 from forecourt.routing import RouteTable
+from forecourt.runtime import Runtime
 from forecourt.stores.contract import Question
 from forecourt.types import ASGIApp, Receive, Scope, Send
 

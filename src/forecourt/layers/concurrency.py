@@ -18,7 +18,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import cast
 
 from forecourt.core.operations import Arg
-from forecourt.exchange import Exchange, Runtime, exchange_of
+from forecourt.exchange import Exchange, exchange_of
 from forecourt.layers.identities import identity_of
 from forecourt.layers.lease_queue import LeaseQueue
 from forecourt.leases import Kept
@@ -28,6 +28,7 @@ from forecourt.policies.concurrency import LeaseArgs
 from forecourt.policies.quantities import microseconds
 from forecourt.responses import IANA_TYPES, STORE_UNAVAILABLE, Header, Problem, Refusal, limit_exceeded
 from forecourt.routing import Endpoint
+from forecourt.runtime import Runtime
 from forecourt.stores.contract import Answer, Question, Settlement
 from forecourt.types import SECOND, ASGIApp, Receive, Scope, Send
 
@@ -72,11 +73,12 @@ class ConcurrencyLayer:
         await self.app(scope, receive, send)
 
     def questions(self, exchange: Exchange) -> Sequence[Question]:
-        """Ask for a lease under this exchange's id."""
+        """Ask for a lease under this exchange's id; where others wait, only for what it will hold in its turn."""
         key = self._keys.key("lease", self._bucket, *self._identity(exchange))
-        args = _with_id(self._args, exchange.id)
-        question = Question("lease", key, args, self._on_error, _with_id(self._local_args, exchange.id))
-        exchange.notes[self] = question
+        args, local_args = _with_id(self._args, exchange.id), _with_id(self._local_args, exchange.id)
+        question = exchange.notes[self] = Question("lease", key, args, self._on_error, local_args)
+        if self._queue is not None and self._queue.waited_for(key):
+            return (question._replace(args=(0, *args[1:]), local_args=(0, *local_args[1:])),)
         return (question,)
 
     async def wait(
@@ -101,7 +103,7 @@ class ConcurrencyLayer:
         """Leave the RateLimit fields; keep a lease that was granted, refuse where there is none."""
         (answer,) = answers
         if self._shown and answer.values and not answer.degraded:
-            _join(exchange.headers, draft_11([Standing(self._quota, int(answer.values[0]), 0)]))
+            _join(exchange.headers, draft_11([Standing(self._quota, self._remaining(answer), 0)]))
         if answer.granted:
             self._heartbeat.keep(self._kept(exchange, answer), (exchange.id,))
         return None if answer.verdict == "go" else self._refusal(exchange, answer)
@@ -112,13 +114,18 @@ class ConcurrencyLayer:
         self._heartbeat.drop(kept, (exchange.id,))
         yield Settlement("lease_release", kept.key, (exchange.id,))
 
+    def _remaining(self, answer: Answer) -> int:
+        """Return how many more may be at work; a lease that another limit's refusal left untaken is still there."""
+        _, _, used, held = (int(value) for value in answer.values)
+        return max(0, self._quota.limit - (used if answer.granted else used - held))
+
     def _kept(self, exchange: Exchange, answer: Answer) -> Kept:
         return Kept("lease_renew", _question(exchange, self).key, self._ttl, local=answer.degraded)
 
     def _refusal(self, exchange: Exchange, answer: Answer) -> Refusal:
         if not answer.values:
             return exchange.refuse(STORE_UNAVAILABLE, retry_after=1)
-        retry_after = -(-int(answer.values[1]) // SECOND)
+        retry_after = max(1, -(-int(answer.values[1]) // SECOND))
         return exchange.refuse(BUSY if self._of_endpoint else limit_exceeded([NAME]), retry_after)
 
 

@@ -16,15 +16,16 @@ nothing.
 import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import cast
+from typing import NamedTuple, cast
 
-from forecourt.exchange import Exchange, Runtime, exchange_of
+from forecourt.exchange import Exchange, exchange_of
 from forecourt.layers.identities import identity_of
 from forecourt.leases import Kept
 from forecourt.ledger import account_key
 from forecourt.policies import Credits
 from forecourt.responses import INTERNAL_ERROR, STORE_UNAVAILABLE, TYPES, Problem, Refusal, limit_exceeded
 from forecourt.routing import Endpoint
+from forecourt.runtime import Runtime
 from forecourt.stores.contract import Answer, Question, Settlement
 from forecourt.types import SECOND, ASGIApp, Receive, Scope, Send
 
@@ -34,12 +35,23 @@ NAME = "credits"
 HIT = "cache hit"
 """The note that an answer came from the cache: whoever answers so sets `exchange.notes[HIT]`."""
 
+CLAIM = "claim"
+"""The note of a layer above that carries calls out once: a `LedgerClaim`, gone when nothing was carried out."""
+
+
+class LedgerClaim(NamedTuple):
+    """What a call is known by in the ledger, in every attempt, and for how many µs its payment is remembered."""
+
+    id: str
+    keep: int
+
 
 @dataclass(slots=True)
 class _Charge:
-    """What this layer knows of one charge: the account's key, whether the call got past here, and was cancelled."""
+    """What this layer knows of one charge: account, id, whether the call got past here, and was cancelled."""
 
     key: str
+    id: str
     reached: bool = False
     cancelled: bool = False
 
@@ -73,12 +85,13 @@ class CreditsLayer:
             raise
 
     def questions(self, exchange: Exchange) -> Sequence[Question]:
-        """Ask to reserve the amount under this exchange's id."""
+        """Ask to reserve the amount, under the claim's id where there is one: a retry after a crash pays once."""
         principal = exchange.principal
         terms = self._accounts.terms(principal.tier if principal else None)
         key = account_key(self._keys, self._identity(exchange))
-        exchange.notes[self] = _Charge(key)
-        args = (self._amount, self._ttl, exchange.id, *terms, self._accounts.journal)
+        claim = exchange.notes.get(CLAIM)
+        charge = exchange.notes[self] = _Charge(key, claim.id if isinstance(claim, LedgerClaim) else exchange.id)
+        args = (self._amount, self._ttl, charge.id, *terms, self._accounts.journal)
         return (Question("credits_charge", key, args, "closed"),)
 
     def answered(self, exchange: Exchange, answers: Sequence[Answer]) -> Refusal | None:
@@ -88,14 +101,16 @@ class CreditsLayer:
             return exchange.refuse(STORE_UNAVAILABLE, retry_after=1)
         exchange.balance = int(answer.values[0])
         if answer.granted:
-            self._heartbeat.keep(self._kept(exchange), (exchange.id,))
+            self._heartbeat.keep(self._kept(exchange), (_charge(exchange, self).id,))
         return None if answer.verdict == "go" else _refusal(exchange, exchange.balance, wait=int(answer.values[1]))
 
     def settlements(self, exchange: Exchange, _answers: Sequence[Answer]) -> Iterable[Settlement]:
         """Settle at the price of what became of the call."""
-        kept = self._kept(exchange)
-        self._heartbeat.drop(kept, (exchange.id,))
-        yield Settlement("credits_settle", kept.key, (self._price(exchange), exchange.id, 0, self._accounts.journal))
+        kept, own = self._kept(exchange), _charge(exchange, self).id
+        self._heartbeat.drop(kept, (own,))
+        claim = exchange.notes.get(CLAIM)
+        keep = claim.keep if isinstance(claim, LedgerClaim) else 0
+        yield Settlement("credits_settle", kept.key, (self._price(exchange), own, keep, self._accounts.journal))
 
     def _kept(self, exchange: Exchange) -> Kept:
         return Kept("credits_hold", _charge(exchange, self).key, self._ttl)

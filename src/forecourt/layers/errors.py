@@ -34,7 +34,7 @@ class ErrorsLayer:
         try:
             await self.app(scope, receive, send)
         except Exception as error:
-            _log_once(error, exchange)
+            _log_once(error, exchange, scope["state"])
             if exchange.status is None and not _app_answers(scope):
                 await exchange.refuse(INTERNAL_ERROR)(scope, receive, send)
             raise
@@ -42,10 +42,11 @@ class ErrorsLayer:
             logger.error("%s answered %d", _named(exchange), exchange.status)
 
 
-def _log_once(error: Exception, exchange: Exchange) -> None:
-    if getattr(error, _LOGGED, None) is not exchange.notes:
+def _log_once(error: Exception, exchange: Exchange, call: object) -> None:
+    """Log an error once for each call, also where that call passed through stacks of several configs."""
+    if getattr(error, _LOGGED, None) is not call:
         with suppress(AttributeError):
-            setattr(error, _LOGGED, exchange.notes)
+            setattr(error, _LOGGED, call)
         logger.error("%s failed: %s", _named(exchange), type(error).__name__, exc_info=error)
 
 

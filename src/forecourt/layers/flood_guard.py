@@ -7,9 +7,10 @@ It asks no store, so a dead store changes nothing.
 """
 
 from forecourt.errors import StoreOverloaded
-from forecourt.exchange import Runtime, exchange_of
+from forecourt.exchange import exchange_of
 from forecourt.policies.flood_guard import FloodGuard
 from forecourt.responses import OVERLOADED, limit_exceeded
+from forecourt.runtime import Runtime
 from forecourt.stores.contract import Question
 from forecourt.stores.memory import MemoryStore
 from forecourt.types import SECOND, ASGIApp, Receive, Scope, Send

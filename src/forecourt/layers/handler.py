@@ -10,8 +10,9 @@ the stack must not lead around it. It has no policy field and asks no store.
 import logging
 from collections.abc import Awaitable, Callable
 
+from forecourt.errors import CircuitOpen
 from forecourt.exchange import exchange_of
-from forecourt.responses import INTERNAL_ERROR
+from forecourt.responses import INTERNAL_ERROR, UNAVAILABLE
 from forecourt.routing import Endpoint
 from forecourt.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -42,7 +43,13 @@ class HandlerLayer:
                     return self._answer_mismatch(scope, receive, send)
             return _withheld() if mismatched else send(message)
 
-        await self.app(scope, receive, checked_send)
+        try:
+            await self.app(scope, receive, checked_send)
+        except CircuitOpen as error:
+            exchange = exchange_of(scope)
+            if exchange.status is not None:
+                raise
+            await exchange.refuse(UNAVAILABLE, error.retry_after)(scope, receive, send)
 
     def _is_right(self, message: Message, scope: Scope) -> bool:
         if self._endpoint is None and message.get("status") == 405:

@@ -2,7 +2,7 @@
 
 However many wait, the store is asked one question at a time for each key: at once after a success, else after 5 ms,
 then after longer and longer pauses up to 50 ms, with jitter so that processes do not ask in step. A line is served in
-order; between processes it is luck.
+order, and who comes later does not go past it; between processes it is luck.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from forecourt.errors import StoreError
-from forecourt.exchange import Runtime
+from forecourt.runtime import Runtime
 from forecourt.stores.contract import Question, Settlement
 from forecourt.types import SECOND
 
@@ -45,6 +45,11 @@ class LeaseQueue:
         self._most = most
         self._max_wait = max_wait
         self._lines: dict[str, _Line] = {}
+
+    def waited_for(self, key: str) -> bool:
+        """Tell whether callers of this process wait for a lease of this key."""
+        line = self._lines.get(key)
+        return line is not None and line.polled()
 
     async def turn(self, question: Question) -> bool:
         """Wait for the lease that is asked for; True: it is held now.

@@ -10,12 +10,13 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import cast
 
-from forecourt.exchange import Exchange, Runtime
+from forecourt.exchange import Exchange
 from forecourt.layers.identities import Identity, identity_of
 from forecourt.limit_fields import Quota, Standing
 from forecourt.policies.rate_limit import RateLimit, local_operation
 from forecourt.principals import Principal
 from forecourt.routing import Endpoint
+from forecourt.runtime import Runtime
 from forecourt.stores.contract import Answer, Question, Settlement
 from forecourt.types import SECOND
 

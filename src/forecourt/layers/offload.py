@@ -11,7 +11,6 @@ nothing published when the queue is full or does not answer. A job that is refus
 idempotency key gives the same job, charged once.
 """
 
-import asyncio
 import base64
 import hashlib
 import os
@@ -21,12 +20,13 @@ from collections.abc import Sequence
 from starlette.responses import JSONResponse, Response
 
 from forecourt.errors import StoreError
-from forecourt.exchange import Exchange, Runtime, exchange_of
+from forecourt.exchange import Exchange, exchange_of
 from forecourt.jobs.envelope import JobRequest, Refund, carried
 from forecourt.jobs.queue import NewJob, Record
 from forecourt.jobs.queues import JobQueues
 from forecourt.jobs.results import JobResult
 from forecourt.jobs.validation import Validator, validator_of
+from forecourt.layers.credits import CLAIM, LedgerClaim
 from forecourt.layers.identities import identity_of
 from forecourt.ledger import account_key
 from forecourt.policies import Credits, Offload
@@ -34,10 +34,8 @@ from forecourt.policies.quantities import microseconds
 from forecourt.principals import digest
 from forecourt.responses import TYPES, Problem
 from forecourt.routing import Endpoint
+from forecourt.runtime import Runtime
 from forecourt.types import SECOND, ASGIApp, Receive, Scope, Send
-
-CLAIM = "idempotency claim"
-"""The note of an idempotency layer above: the key that it claimed for this call. It makes the job's id."""
 
 LONGEST_WAIT = 30
 RETRY_AFTER = 1
@@ -51,6 +49,10 @@ KEY_REUSED = Problem(
     TYPES + "idempotency-key-reused",
     "This key was used for another request before; nothing was done.",
 )
+
+
+class _CallerLeft(Exception):
+    """The caller left before the request was whole."""
 
 
 class OffloadLayer:
@@ -87,7 +89,10 @@ class OffloadLayer:
             exchange_of(scope).headers.append((b"vary", b"Prefer"))
             if "respond-async" not in preferred:
                 return await self.app(scope, receive, send)
-        answer = await self._answer(exchange_of(scope), receive, preferred)
+        try:
+            answer = await self._answer(exchange_of(scope), receive, preferred)
+        except _CallerLeft:
+            return None  # the request was not whole: there is no job, and nobody to tell
         await answer(scope, receive, send)
 
     async def _answer(self, exchange: Exchange, receive: Receive, preferred: Sequence[str]) -> ASGIApp:
@@ -119,6 +124,9 @@ class OffloadLayer:
     def _job(self, exchange: Exchange, body: bytes) -> NewJob:
         scope, policy = exchange.scope, self._policy
         lease, delay, expires, ttl = policy.terms()
+        claim = exchange.notes.get(CLAIM)
+        if isinstance(claim, LedgerClaim):
+            ttl = max(ttl, claim.keep)  # a replayed 202 leads to a job that is still there
         owner = owner_of(exchange, self._identity(exchange))
         fingerprint = digest(scope["method"], scope["path"], _query(scope), hashlib.blake2b(body).hexdigest())
         job = self._id(exchange, owner)
@@ -185,9 +193,9 @@ class OffloadLayer:
 
 def idempotency_key(exchange: Exchange) -> str | None:
     """Return the key that makes two calls the same job: that of the claim where there is one, else the header's."""
-    claimed = exchange.notes.get(CLAIM)
-    if isinstance(claimed, str):
-        return claimed
+    claim = exchange.notes.get(CLAIM)
+    if isinstance(claim, LedgerClaim):
+        return claim.id
     given = next((value for name, value in exchange.scope["headers"] if name == b"idempotency-key"), None)
     return given.decode("latin-1") if given else None
 
@@ -204,13 +212,13 @@ def owner_of(exchange: Exchange, identity: Sequence[str] | None = None) -> str:
 
 
 async def _body(receive: Receive, most: int) -> bytes | None:
-    """Read the whole body; None when it is larger than allowed. A caller that leaves cancels nothing but itself."""
+    """Read the whole body; None when it is larger than allowed."""
     parts: list[bytes] = []
     size = 0
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
-            raise asyncio.CancelledError("the caller left before the request was whole")
+            raise _CallerLeft
         size += len(message.get("body", b""))
         if size > most:
             return None

@@ -14,12 +14,13 @@ it (1013). With the store down each limit's `on_store_error` answers: "local" co
 from collections.abc import Iterable, Sequence
 
 from forecourt.errors import StoreError
-from forecourt.exchange import Exchange, Runtime, exchange_of
+from forecourt.exchange import Exchange, exchange_of
 from forecourt.layers.limits import Limit, compiled
 from forecourt.limit_fields import WRITERS, Standing
 from forecourt.policies.rate_limit import RateLimit
 from forecourt.responses import CLOSE_LATER, STORE_UNAVAILABLE, TYPES, Problem, Refusal, limit_exceeded
 from forecourt.routing import Endpoint
+from forecourt.runtime import Runtime
 from forecourt.stores.contract import Answer, Question, Settlement
 from forecourt.types import SECOND, ASGIApp, Message, Receive, Scope, Send
 
@@ -41,6 +42,7 @@ class RateLimitLayer:
         self.app = app
         limits = compiled(policy, endpoint, runtime)
         self._limits = tuple(limit for limit in limits if limit.count != "message")
+        self._http_limits = tuple(limit for limit in self._limits if limit.count != "connect")
         self._message_limits = tuple(limit for limit in limits if limit.count == "message")
         self._batches = any(limit.batch > 1 for limit in self._limits)
         self._waits = any(limit.kind in ("throttle", "debounce_trailing") for limit in self._limits)
@@ -60,7 +62,7 @@ class RateLimitLayer:
 
     def questions(self, exchange: Exchange) -> Sequence[Question]:
         """One question for each limit that has no call of a batch in hand."""
-        limits: Sequence[Limit] = self._limits
+        limits: Sequence[Limit] = self._of(exchange)
         if self._batches:
             limits = [limit for limit in limits if not limit.in_hand()]
         questions = [limit.question(exchange) for limit in limits]
@@ -78,7 +80,7 @@ class RateLimitLayer:
                 standings.append(limit.standing(exchange, answer))
         exchange.headers += self._write_fields(standings)
         if self._batches:
-            self._count_batches(limits, answers, goes=goes)
+            self._count_batches(limits, answers, unused=() if goes else {*self._of(exchange)} - {*limits})
         return None if goes else _refusal(exchange, limits, answers)
 
     def settlements(self, exchange: Exchange, answers: Sequence[Answer]) -> Iterable[Settlement]:
@@ -89,12 +91,16 @@ class RateLimitLayer:
             if limit.count == "failure" and answer.granted:
                 yield limit.give_back(question, answer)
 
-    def _count_batches(self, asked: Sequence[Limit], answers: Sequence[Answer], *, goes: bool) -> None:
-        """Keep what granted batches hold; where the call is refused, what was in hand was not used."""
+    def _of(self, exchange: Exchange) -> tuple[Limit, ...]:
+        """Return the limits of this call; an endpoint of both protocols has some for its WebSockets alone."""
+        return self._limits if exchange.scope["type"] == "websocket" else self._http_limits
+
+    def _count_batches(self, asked: Sequence[Limit], answers: Sequence[Answer], unused: Iterable[Limit]) -> None:
+        """Keep what granted batches hold, and what was in hand and then not used."""
         for limit, answer in zip(asked, answers, strict=True):
             if answer.granted:
                 limit.granted()
-        for limit in () if goes else {*self._limits} - {*asked}:
+        for limit in unused:
             limit.put_back()
 
     async def _wait(self, exchange: Exchange) -> Refusal | None:

@@ -1,26 +1,46 @@
 """Every word an operator can write: frozen models, one file per policy."""
 
+from forecourt.policies.api_keys import ApiKey, ApiKeys
+from forecourt.policies.cache import Cache
+from forecourt.policies.circuit_breaker import CircuitBreaker
 from forecourt.policies.concurrency import Concurrency
 from forecourt.policies.credits import Accounts, Credits, Quota
 from forecourt.policies.endpoint import EndpointPolicy
 from forecourt.policies.flood_guard import FloodGuard
+from forecourt.policies.idempotency import Idempotency
+from forecourt.policies.issuer import Dpop, Introspection, Issuer, TokenCache
 from forecourt.policies.offload import Offload
 from forecourt.policies.rate_limit import RateLimit, local_operation
+from forecourt.policies.retry import Retry
+from forecourt.policies.security import Security
 from forecourt.policies.strategies import Debounce, FixedWindow, SlidingWindow, Throttle, TokenBucket
+from forecourt.policies.timeout import Timeout
 
 __all__ = [
     "Accounts",
+    "ApiKey",
+    "ApiKeys",
+    "Cache",
+    "CircuitBreaker",
     "Concurrency",
     "Credits",
     "Debounce",
+    "Dpop",
     "EndpointPolicy",
     "FixedWindow",
     "FloodGuard",
+    "Idempotency",
+    "Introspection",
+    "Issuer",
     "Offload",
     "Quota",
     "RateLimit",
+    "Retry",
+    "Security",
     "SlidingWindow",
     "Throttle",
+    "Timeout",
     "TokenBucket",
+    "TokenCache",
     "local_operation",
 ]

@@ -1,6 +1,7 @@
 """What a call costs its caller, and what callers are given to pay with."""
 
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from types import MappingProxyType
 from typing import Annotated, Literal
 
@@ -47,7 +48,7 @@ class Credits(Words):
     """
 
     amount: Amount
-    refund_on: frozenset[RefundOn] = frozenset({"5xx", "timeout"})
+    refund_on: Annotated[AbstractSet[RefundOn], AfterValidator(frozenset)] = frozenset({"5xx", "timeout"})
     hold: Duration | None = None
 
     def ttl(self) -> int:

@@ -2,10 +2,16 @@
 
 from typing import ClassVar
 
+from forecourt.policies.cache import CacheField, InvalidatesField
+from forecourt.policies.circuit_breaker import CircuitBreakerField
 from forecourt.policies.concurrency import ConcurrencyField
 from forecourt.policies.credits import CreditsField
+from forecourt.policies.idempotency import IdempotencyField
 from forecourt.policies.offload import OffloadField
 from forecourt.policies.rate_limit import RateLimits
+from forecourt.policies.retry import RetryField
+from forecourt.policies.security import SecurityField
+from forecourt.policies.timeout import TimeoutField
 from forecourt.policies.wording import Words
 
 
@@ -16,26 +22,26 @@ class EndpointPolicy(Words):
     `"off"` switches it off.
     """
 
+    security: SecurityField = None
     rate_limit: RateLimits = None
     concurrency: ConcurrencyField = None
+    idempotency: IdempotencyField = None
     credits: CreditsField = None
+    cache: CacheField = None
+    invalidates: InvalidatesField = None
+    circuit_breaker: CircuitBreakerField = None
+    timeout: TimeoutField = None
+    retry: RetryField = None
     offload: OffloadField = None
 
     file_words: ClassVar[frozenset[str]] = frozenset({"preset"})
     later: ClassVar[frozenset[str]] = frozenset(
         {
-            "cache",
-            "circuit_breaker",
             "encryption",
-            "idempotency",
-            "invalidates",
             "logging",
             "max_body",
             "metrics",
             "priority",
-            "retry",
-            "security",
-            "timeout",
             "tracing",
         }
     )

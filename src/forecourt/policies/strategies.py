@@ -201,9 +201,11 @@ class Debounce(Limit):
 
 
 def _too_costly(limit: Limit, field: str, most: int) -> list[Fault]:
-    """Return the fault of a limit that no call, or no batch of calls, can meet."""
+    """Return the fault of a limit that no call, or no batch of calls, can meet or give back."""
     if limit.cost > most:
         return [fault("cost", limit.cost, f"must be at most {field} ({most}), or no call can ever pass")]
+    if limit.batch > 1 and limit.count == "failure":
+        return [fault("batch", limit.batch, 'must be 1 with count="failure", which gives back call by call')]
     if limit.batch * limit.cost > most:
         reason = f"must be at most {most // limit.cost}, so that {field} ({most}) can give a batch of cost {limit.cost}"
         return [fault("batch", limit.batch, reason)]

@@ -26,6 +26,11 @@ class Candidate(Protocol):
         """Return its position among its router's routes."""
         ...
 
+    @property
+    def steady(self) -> bool:
+        """Return whether what it answers follows from protocol, method and path alone, and is the same each time."""
+        ...
+
     def full(self, scope: Scope, path: str) -> Resolution | None:
         """Return what the request resolves to if this route takes it; `path` is the router's route path."""
         ...
@@ -37,6 +42,11 @@ class Candidate(Protocol):
 
 class Inside(Protocol):
     """A compiled router below a mount or a host."""
+
+    @property
+    def steady(self) -> bool:
+        """Return whether its answers follow from protocol, method and path alone."""
+        ...
 
     def enter(self, scope: Scope) -> Resolution:
         """Return what the request resolves to inside; the scope is the callee's to change."""
@@ -54,6 +64,11 @@ def _conversions(convertors: Convertors) -> tuple[tuple[str, Callable[[str], obj
     return tuple((name, each.convert) for name, each in convertors.items() if type(each) not in as_is)
 
 
+def _are_steady(convertors: Convertors) -> bool:
+    """Whether all are Starlette's own: one of the app's may answer another each time, or with what can be changed."""
+    return all(type(each).__module__ == Convertor.__module__ for each in convertors.values())
+
+
 class Leaf:
     """A route that ends at a handler and matches as Starlette's `Route` or `WebSocketRoute` does.
 
@@ -61,7 +76,7 @@ class Leaf:
     its own may run its handler instead.
     """
 
-    __slots__ = ("_conversions", "_endpoint", "_fixed", "_match", "_methods", "_refuses", "order")
+    __slots__ = ("_conversions", "_endpoint", "_fixed", "_match", "_methods", "_refuses", "order", "steady")
 
     def __init__(
         self,
@@ -79,6 +94,7 @@ class Leaf:
         self._endpoint = endpoint
         self._fixed = None if convertors else Resolution(endpoint, NO_PARAMS)
         self._refuses = refuses
+        self.steady = _are_steady(convertors)
 
     def full(self, scope: Scope, path: str) -> Resolution | None:
         """Return the endpoint for a path and a method of its own."""
@@ -110,7 +126,7 @@ class Mounted:
     `inside` is its router, or the one endpoint that stands for an app without visible routes.
     """
 
-    __slots__ = ("_app", "_conversions", "_inside", "_match", "order")
+    __slots__ = ("_app", "_conversions", "_inside", "_match", "order", "steady")
 
     def __init__(
         self,
@@ -125,6 +141,7 @@ class Mounted:
         self._conversions = _conversions(convertors)
         self._app = app
         self._inside = inside
+        self.steady = _are_steady(convertors) and (isinstance(inside, Endpoint) or inside.steady)
 
     def full(self, scope: Scope, path: str) -> Resolution | None:
         """Resolve inside, on the scope that Starlette's `Mount` would pass down."""
@@ -164,6 +181,8 @@ class Asked:
     """
 
     __slots__ = ("_inside", "_matches", "_refuses", "order")
+
+    steady = False
 
     def __init__(
         self, order: int, matches: Matches, inside: Inside | Endpoint, refuses: Callable[[Scope], bool]

@@ -1,6 +1,7 @@
 """One compiled router: asks its candidates as `starlette.routing.Router.app` asks its routes."""
 
 from collections.abc import Sequence
+from types import MappingProxyType
 
 from starlette._utils import get_route_path
 from starlette.routing import Host, Match, Router
@@ -9,6 +10,9 @@ from forecourt.routing.candidates import Asked, Candidate, Frontend, params_of
 from forecourt.routing.endpoints import UNROUTED, Endpoint, Resolution
 from forecourt.routing.index import Index, Segments, merged
 from forecourt.types import Scope
+
+_MOST_KNOWN = 1000
+_LONGEST_KNOWN = 200
 
 _ANY_HOST = Host("{host:path}", Router())
 """Asked for the host name of a request, as this version of Starlette reads it."""
@@ -22,7 +26,17 @@ class CompiledRouter:
     one a FastAPI app was given in Python, which replaces the server's.
     """
 
-    __slots__ = ("_app", "_frontends", "_hosts", "_indexes", "_otherwise", "_redirects", "_root_path")
+    __slots__ = (
+        "_app",
+        "_frontends",
+        "_hosts",
+        "_indexes",
+        "_known",
+        "_otherwise",
+        "_redirects",
+        "_root_path",
+        "steady",
+    )
 
     def __init__(
         self,
@@ -43,6 +57,9 @@ class CompiledRouter:
         self._redirects = redirects
         self._app = app
         self._root_path = root_path
+        self.steady = not hosts and all(candidate.steady for _, candidate in (*http, *websocket))
+        """Whether the answer follows from protocol, method and path alone, wherever the router stands at the root."""
+        self._known: dict[tuple[str, str | None, str], Resolution] = {}
 
     def enter(self, scope: Scope) -> Resolution:
         """Resolve a request that comes from outside the router's app; the scope is ours to change."""
@@ -57,9 +74,26 @@ class CompiledRouter:
         return self.enter(dict(scope))
 
     def resolve(self, scope: Scope) -> Resolution:
+        """Return what the router would run; what was found before is remembered, for a bounded number of paths."""
+        if not self.steady or scope.get("root_path") or scope.get("path_params"):
+            return self._find(scope)
+        asked = (scope["type"], scope.get("method"), scope["path"])
+        known = self._known.get(asked)
+        if known is None:
+            known = self._find(scope)
+            if len(asked[2]) <= _LONGEST_KNOWN:
+                self._remember(asked, known)
+        return known
+
+    def _remember(self, asked: tuple[str, str | None, str], found: Resolution) -> None:
+        if len(self._known) >= _MOST_KNOWN:
+            self._known.clear()
+        self._known[asked] = Resolution(found.endpoint, MappingProxyType(dict(found.params)))
+
+    def _find(self, scope: Scope) -> Resolution:
         """Return the first full match, else the first partial one, else what the router does with neither."""
         path = get_route_path(scope)
-        candidates = self._candidates(scope, path) if self._hosts else self._indexes[scope["type"]].find(path)
+        candidates = self._candidates(scope, path)
         for candidate in candidates:
             found = candidate.full(scope, path)
             if found is not None:

@@ -6,7 +6,7 @@ Overload is not a dead store: it is raised, and opens no gate. One log line tell
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from forecourt.errors import StoreDown
 from forecourt.stores.contract import Answer, Question, Settlement, Store
@@ -16,15 +16,11 @@ logger = logging.getLogger("forecourt")
 
 
 class FailoverStore:
-    """Asks `store`, and answers by failure policy while it is down; `local` is where this process decides alone.
+    """Asks `store`, and answers by failure policy while it is down; `local` is where this process decides alone."""
 
-    `on_change` is told True when the first question was answered degraded, False when the store answers again.
-    """
-
-    def __init__(self, store: Store, local: MemoryStore, on_change: Callable[[bool], None] | None = None) -> None:
+    def __init__(self, store: Store, local: MemoryStore) -> None:
         self._store = store
         self._local = local
-        self._on_change = on_change
         self.degraded = False
 
     async def open(self) -> None:
@@ -75,5 +71,3 @@ class FailoverStore:
         self.degraded = degraded
         level = logging.ERROR if degraded else logging.INFO
         logger.log(level, "store %s: %s", "down, failure policies answer" if degraded else "back", reason)
-        if self._on_change:
-            self._on_change(degraded)

@@ -54,9 +54,9 @@ class HoldingStore:
             if any(held):
                 return [answer or Answer("go") for answer in held]
         answers = await self._store.decide(questions)
-        for question, answer in zip(questions, answers, strict=True):
-            if answer.verdict == "refuse" and question.kind in HELD_KINDS:
-                self._hold(question, answer)
+        for place, answer in enumerate(answers):
+            if answer.verdict == "refuse" and questions[place].kind in HELD_KINDS:
+                self._hold(questions[place], answer)
         return answers
 
     def _held(self, question: Question, now: int) -> Answer | None:

@@ -1,22 +1,51 @@
 """Turns a store URL into a store; the Redis client is imported only when it is asked for."""
 
+from typing import TYPE_CHECKING
+
 from forecourt.errors import ConfigError
 from forecourt.stores.contract import Store
 from forecourt.stores.failover import FailoverStore
 from forecourt.stores.holds import HoldingStore
+from forecourt.stores.lanes import LanedStore
 from forecourt.stores.memory import MemoryStore
 from forecourt.types import Clock
 
+if TYPE_CHECKING:
+    from forecourt.stores.redis.client import Client
 
-def store_at(url: str, clock: Clock) -> Store:
-    """Return the store that the URL names, not yet open; ConfigError when its extra is not installed."""
-    if url.startswith("memory:"):
-        return MemoryStore(clock)
+BODIES_DEADLINE = 0.1
+"""Seconds for an answer that may have a body: 2 MiB take longer than a decision."""
+
+
+def store_at(url: str, clock: Clock, *, cache_url: str | None = None) -> Store:
+    """Return the store that the URL names, not yet open; ConfigError when its extra is not installed.
+
+    `cache_url`: where kept answers are, beside the decisions; None and `memory://`: in no store.
+    """
+    client = None if _in_memory(url) else _client(url)
+    decisions = MemoryStore(clock) if client is None else _decisions(client, clock)
+    if cache_url is None or _in_memory(cache_url):
+        return decisions
+    from forecourt.stores.redis.store import RedisStore  # noqa: PLC0415  # the extra `redis` is optional
+
+    bodies = client if client is not None and cache_url == url else _client(cache_url)
+    return LanedStore(decisions, RedisStore(bodies, lane="bodies"))
+
+
+def _in_memory(url: str) -> bool:
+    return url.startswith("memory:")
+
+
+def _client(url: str) -> "Client":
     try:
         from forecourt.stores.redis.client import Client  # noqa: PLC0415  # the extra `redis` is optional
-        from forecourt.stores.redis.store import RedisStore  # noqa: PLC0415
     except ImportError as error:
         scheme = url.partition(":")[0]
         raise ConfigError(f"store: {scheme}: needs the Redis client: pip install 'forecourt[redis]'") from error
-    local = MemoryStore(clock)
-    return FailoverStore(HoldingStore(RedisStore(Client(url)), clock), local)
+    return Client(url, bodies_deadline=BODIES_DEADLINE)
+
+
+def _decisions(client: "Client", clock: Clock) -> Store:
+    from forecourt.stores.redis.store import RedisStore  # noqa: PLC0415
+
+    return FailoverStore(HoldingStore(RedisStore(client), clock), MemoryStore(clock))

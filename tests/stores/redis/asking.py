@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable
 
 from forecourt.stores.redis.client import Client, Reply
+from forecourt.stores.redis.cluster import Cluster, key_slot
 from forecourt.stores.redis.wire import Wire
 from tests.servers import Valkey
 
@@ -38,3 +39,15 @@ async def outcome(asked: Awaitable[Reply]) -> Reply | Exception:
 def holder(valkey: Valkey, key: str) -> object:
     """Who holds a key."""
     return valkey.ask("GET", key)
+
+
+def route_of(client: Client) -> Cluster:
+    """The client's route."""
+    route = client._here()
+    assert isinstance(route, Cluster)
+    return route
+
+
+def key_in(slot: int) -> str:
+    """A key of this slot."""
+    return next(key for key in map(str, range(1_000_000)) if key_slot(key) == slot)

@@ -29,8 +29,13 @@ class Connect(Protocol):
 
 @pytest.fixture
 async def connect() -> AsyncIterator[Connect]:
-    """Open clients with a deadline of a second, unless told otherwise; they must leave no task behind."""
+    """Open clients with a deadline of a second, unless told otherwise.
+
+    They must leave no task behind, and no exception to the event loop.
+    """
     before = asyncio.all_tasks()
+    mistakes: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: mistakes.append(context))
     async with AsyncExitStack() as closing:
 
         async def connect_to(
@@ -56,4 +61,4 @@ async def connect() -> AsyncIterator[Connect]:
 
         yield connect_to
     left = {task.get_name() for task in asyncio.all_tasks() - before if "forecourt" in task.get_name()}
-    assert left == set()
+    assert (left, mistakes) == (set(), [])

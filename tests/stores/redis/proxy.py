@@ -63,7 +63,11 @@ class Proxy:
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.accepted += 1
-        replies, commands = await asyncio.open_unix_connection(str(self._server.socket))
+        try:
+            replies, commands = await asyncio.open_unix_connection(str(self._server.socket))
+        except OSError:
+            writer.transport.abort()
+            return
         for source, sink, held in ((reader, commands, False), (replies, writer, True)):
             pump = asyncio.create_task(self._pass(source, sink, held=held))
             self._pumps[pump] = sink

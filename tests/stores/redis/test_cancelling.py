@@ -4,13 +4,13 @@ import asyncio
 
 import pytest
 
-from forecourt.stores.redis.client import Script, Undo
+from forecourt.stores.redis.client import Script
 from forecourt.stores.redis.commands import Command
 from forecourt.stores.redis.wire import Wire
 from tests.servers import Valkey, eventually
 from tests.stores.redis.asking import holder, wire_of, written
 from tests.stores.redis.conftest import Connect
-from tests.stores.redis.scripts import COUNT, HOLD, release
+from tests.stores.redis.scripts import COUNT, HOLD, Undo, release
 
 pytestmark = pytest.mark.valkey
 

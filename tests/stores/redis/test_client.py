@@ -52,6 +52,20 @@ async def test_large_bodies_pass_whole(valkey: Valkey, connect: Connect) -> None
     assert await asyncio.gather(*(client.call("GET", f"b{n}", lane="bodies") for n in range(8))) == bodies
 
 
+async def test_what_the_server_does_not_read_is_not_written(valkey: Valkey, connect: Connect) -> None:
+    """Bodies for a server that reads nothing wait here, not in the transport; all are stored once it reads."""
+    client = await connect(valkey.url, deadline=3)
+    wire = client._here().wire(0, "bodies")
+    with valkey.stalled():
+        storing = [asyncio.create_task(client.call("SET", f"b{n}", b"x" * 2**20, lane="bodies")) for n in range(40)]
+        await eventually(lambda: wire._ticks.now > 2)
+        assert wire._line is not None
+        assert 2**20 < wire._line.transport.get_write_buffer_size() < 4 * 2**20
+        assert len(wire._written) + len(wire._waiting) == 40
+        assert len(wire._waiting) > 10
+    assert await asyncio.gather(*storing) == [b"OK"] * 40
+
+
 async def test_lanes_and_connections_are_separate(valkey: Valkey, connect: Connect) -> None:
     """Each lane has connections of its own, as many as asked for, and all of them are used."""
     client = await connect(valkey.url, connections=2)

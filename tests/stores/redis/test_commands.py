@@ -52,6 +52,8 @@ def test_remembered_integers_are_bounded(monkeypatch: pytest.MonkeyPatch) -> Non
     """However many different integers are packed, few are kept."""
     monkeypatch.setattr(commands, "_MOST_PACKED", 10)
     packing = Packing()
+    packing.add([], range(8))
+    assert set(packing._packed) == set(range(8))
     packing.add([], range(1000))
     assert len(packing._packed) <= 10
 

@@ -1,6 +1,7 @@
 """Connections that are lost: nothing is applied twice, nothing hangs, and they come back soon."""
 
 import asyncio
+from contextlib import suppress
 
 import pytest
 
@@ -42,6 +43,23 @@ async def test_what_was_written_is_not_sent_again(valkey: Valkey, connect: Conne
         assert all(getattr(error, "written", False) for error in failures)
         assert "connection lost" in str(failures[0])
         assert await client.run(COUNT, ["n"], []) == 52
+
+
+async def test_what_was_not_sent_goes_with_its_connection(valkey: Valkey, connect: Connect) -> None:
+    """A connection that is given up is closed at once, however much of a body a stalled server did not read."""
+    client = await connect(valkey.url)
+    wire = wire_of(client)
+    await client.call("PING")
+    assert wire._line is not None
+    transport = wire._line.transport
+    with valkey.stalled():
+        asked = asyncio.create_task(client.call("SET", "k", b"x" * 2**25))
+        await eventually(lambda: transport.get_write_buffer_size() > 0)
+        wire.drop("it stands still")
+        assert isinstance(await outcome(asked), Unanswered)
+        await eventually(lambda: transport.get_extra_info("socket").fileno() == -1, 2)
+    await eventually(lambda: client.state == "up" and wire._connected)
+    assert valkey.ask("EXISTS", "k") == 0
 
 
 @pytest.mark.parametrize("cuts", [False, True])
@@ -139,9 +157,10 @@ async def test_an_unasked_reply_ends_the_connection(valkey: Valkey, connect: Con
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         connections.append(writer)
-        while data := await reader.read(65536):
-            commands = sum(line.startswith(b"*") for line in data.split(b"\r\n"))
-            writer.write(b"+PONG\r\n" * (commands + data.count(b"SURPRISE")))
+        with suppress(ConnectionError):
+            while data := await reader.read(65536):
+                commands = sum(line.startswith(b"*") for line in data.split(b"\r\n"))
+                writer.write(b"+PONG\r\n" * (commands + data.count(b"SURPRISE")))
         writer.close()
 
     async with await asyncio.start_server(answer, HOST, port):

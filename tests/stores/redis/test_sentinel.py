@@ -9,6 +9,7 @@ from forecourt.errors import StoreDown
 from forecourt.stores.redis import sentinel
 from forecourt.stores.redis.client import Client
 from forecourt.stores.redis.sentinel import Sentinels
+from forecourt.stores.redis.single import Single
 from forecourt.stores.redis.urls import Place
 from tests.servers import HOST, eventually, free_port
 from tests.servers import Sentinels as Servers
@@ -80,6 +81,9 @@ async def test_sentinels_may_go_once_the_primary_is_known(connect: Connect, monk
     monkeypatch.setattr(Sentinels, "_locate", counted)
     with Servers() as watched:
         client = await connect(watched.url)
+        connection = await client.call("CLIENT", "ID")
+        await eventually(lambda: len(looks) > 5)
+        assert await client.call("CLIENT", "ID") == connection
         watched.sentinels[0].kill()
         before = len(looks)
         await eventually(lambda: len(looks) > before + 3)
@@ -101,8 +105,12 @@ def test_a_client_moves_to_another_loop(sentinels: Servers) -> None:
     assert [asyncio.run(start()), asyncio.run(use())] == [b"PONG", b"PONG"]
     loop = asyncio.new_event_loop()
     assert loop.run_until_complete(use()) == b"PONG"
+    old = client._route
+    assert isinstance(old, Single)
     assert asyncio.run(use()) == b"PONG"
     loop.run_until_complete(asyncio.sleep(0.01))
+    assert old._watching is not None
+    assert old._watching.cancelled()
     loop.close()
     asyncio.run(client.close())
 

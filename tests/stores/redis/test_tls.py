@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.servers import HOST, Valkey
+from tests.servers import HOST, Valkey, eventually
 from tests.stores.redis.conftest import Connect
 from tests.stores.redis.proxy import Proxy
 
@@ -53,7 +53,7 @@ async def test_an_unknown_certificate_is_refused(valkey: Valkey, connect: Connec
     """By default: down, with the reason."""
     async with Proxy(valkey, tls) as proxy:
         client = await connect(proxy.url)
-        assert client.state == "down"
+        await eventually(lambda: client.state == "down")
         assert "CERTIFICATE_VERIFY_FAILED" in str(client.health)
         await client.close()
 

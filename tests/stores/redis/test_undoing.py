@@ -5,12 +5,12 @@ import asyncio
 import pytest
 
 from forecourt.stores.redis import wire as wires
-from forecourt.stores.redis.client import Client, Script, Unanswered, Undo
+from forecourt.stores.redis.client import Client, Script, Unanswered
 from tests.servers import HOST, Valkey, eventually
 from tests.stores.redis.asking import disconnected, holder, outcome, wire_of, written
 from tests.stores.redis.conftest import Connect
 from tests.stores.redis.proxy import Proxy
-from tests.stores.redis.scripts import COUNT, HOLD, release
+from tests.stores.redis.scripts import COUNT, HOLD, Undo, release
 
 pytestmark = pytest.mark.valkey
 
@@ -182,6 +182,7 @@ async def test_undos_that_stay_refused_are_given_up(
     client = await connect(valkey.url)
     given_up: list[object] = []
     wire = wire_of(client)
+    connection = await client.call("CLIENT", "ID")
     never = Undo(Script("return redis.call('NOSUCH')"), ["k"], [])
     wire.undo(never)
     await eventually(lambda: valkey.count("evalsha") == 1 and not wire._written)
@@ -193,6 +194,8 @@ async def test_undos_that_stay_refused_are_given_up(
     wire.undo(later)
     await eventually(lambda: given_up == [never, later])
     assert int(str(valkey.ask("GET", "tries"), "ascii")) > 2  # type: ignore[call-overload]  # bytes
+    # To ask again is no reason for another connection.
+    assert await client.call("CLIENT", "ID") == connection
     monkeypatch.setattr("forecourt.stores.redis.client._PERSISTENCE", 60)
     wire.undo(later)
     await eventually(lambda: bool(client._persisting))

@@ -1,14 +1,15 @@
 -- Twin of core/lease.py: take. Key: a sorted set, id → µs at which it expires. Arguments: limit, ttl, id, shadow, batch.
 -- compute
-local ok$, v1$, v2$, v3$, v4$, held$ = 1, 0, 0, 0, 0, {}
+local ok$, v1$, v2$, v3$, v4$, held$, more$ = 1, 0, 0, 0, 0, {}, false
 do
   local live, room = call('ZCOUNT', $K1, '(' .. int(now), '+inf'), 0
+  more$ = live > 0
   local again = (call('ZSCORE', $K1, $A3) or 0) + 0 > now
   if not again then
     room = $A1 - live
     if room <= 0 then
       local first = call('ZRANGEBYSCORE', $K1, '(' .. int(now), '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
-      v2$, ok$ = first[2] - now, $A4 + 0
+      v2$, ok$ = (first[2] or now) - now, $A4 + 0
       room = ok$
     end
   end
@@ -18,7 +19,7 @@ do
       if (call('ZSCORE', $K1, id) or 0) + 0 > now then held$[#held$ + 1] = id end
     elseif number < room then
       held$[#held$ + 1] = id
-      if (call('ZSCORE', $K1, id) or 0) + 0 <= now then live = live + 1 end
+      if number == 0 or (call('ZSCORE', $K1, id) or 0) + 0 <= now then live = live + 1 end
     end
   end
   v1$, v3$, v4$ = max(0, $A1 - live), live, #held$
@@ -26,4 +27,4 @@ end
 -- write
 call('ZREMRANGEBYSCORE', $K1, '-inf', int(now))
 for _, id in ipairs(held$) do call('ZADD', $K1, 'GT', int(now + $A2), id) end
-call('PEXPIRE', $K1, px(call('ZRANGE', $K1, -1, -1, 'WITHSCORES')[2] - now))
+if more$ then call('PEXPIRE', $K1, px($A2), 'GT') else call('PEXPIRE', $K1, px($A2)) end

@@ -148,8 +148,8 @@ class Client:
         Raises StoreDown (Unanswered, ReplyError) or StoreOverloaded; ValueError when keys need several slots of a
         cluster. `undo` takes back what the script may grant to a caller who does not see the answer.
         """
-        route = self._here()
-        return await self._trip(route, route.slot_of(keys), lane, script.pack(keys, args), script=script, undo=undo)
+        slot = self._here().slot_of(keys)
+        return await self.send(script.pack(keys, args), slot, script, undo, lane=lane)
 
     async def call(self, *command: Item, lane: Lane = "decisions", key: str | bytes | None = None) -> Reply:
         """Send a plain command and return its answer; raises what `run` raises.
@@ -161,25 +161,30 @@ class Client:
         if key is None and len(command) > 1 and isinstance(command[1], str | bytes):
             key = command[1]
         route = self._here()
-        slot = route.slot_of(() if key is None else (key,))
-        return await self._trip(route, slot, lane, pack(*command))
+        return await self.send(pack(*command), route.slot_of(() if key is None else (key,)), lane=lane)
 
     # Asking.
 
-    async def _trip(
+    async def send(
         self,
-        route: Route,
-        slot: int,
-        lane: Lane,
         packed: bytes,
-        *,
+        slot: int,
         script: Script | None = None,
         undo: Undo | None = None,
+        *,
+        lane: Lane = "decisions",
     ) -> Reply:
+        """Send a packed command to whoever serves the slot, and return its answer; raises as `run` does."""
+        route = self._route
+        if route is None or self._loop is not asyncio.get_running_loop():
+            route = self._here()
         wire = route.wire(slot, lane)
         command = wire.send(packed, script, undo)
         try:
-            return await _answer(wire, command)
+            return await command.future
+        except asyncio.CancelledError:
+            wire.forsake(command)
+            raise
         except ReplyError as error:
             if error.code not in _PASSING:
                 raise

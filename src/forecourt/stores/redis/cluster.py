@@ -199,7 +199,7 @@ def _place(host: str, port: int, asked: Place) -> Place:
 def _ranges(reply: Reply, asked: Place) -> list[tuple[int, int, Place]]:
     """Read CLUSTER SLOTS: [first slot, last slot, [host, port, …] of the primary, replicas …] of each range."""
     ranges = []
-    for row in reply if isinstance(reply, list) else ():
+    for row in reply if isinstance(reply, list) else [reply]:
         match row:
             case [int(start), int(end), [bytes() | None as host, int(port), *_], *_]:
                 ranges.append((start, end, _place((host or b"").decode(), port, asked)))

@@ -6,8 +6,8 @@ ready piece of bytes, and the small integers that limits are made of are packed 
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Sequence
-from typing import Literal, TypeAlias
+from collections.abc import Sequence
+from typing import Literal, Protocol, TypeAlias
 
 from forecourt.errors import StoreDown, StoreError
 
@@ -79,6 +79,21 @@ class Packing:
 
 
 _packing = Packing()
+_packed_args: dict[tuple[Item, ...], bytes] = {}
+
+
+def pack_args(args: tuple[Item, ...]) -> bytes:
+    """Return arguments as RESP, each begun by the line end before it; those that are all integers are remembered."""
+    packed = _packed_args.get(args)
+    if packed is None:
+        parts: list[bytes] = []
+        _packing.add(parts, args)
+        packed = b"".join(parts)
+        if all(isinstance(each, int) for each in args):
+            if len(_packed_args) >= _MOST_PACKED:
+                _packed_args.clear()
+            _packed_args[args] = packed
+    return packed
 
 
 def pack(*items: Item) -> bytes:
@@ -105,41 +120,46 @@ class Script:
 
     def pack(self, keys: Sequence[str | bytes], args: Sequence[Item]) -> bytes:
         """Return the command that runs the script with these keys and arguments."""
-        count = len(keys), len(args)
-        parts = [self._heads.get(count) or self._head(count)]
+        parts = [self.head(len(keys), len(args))]
         _packing.add(parts, keys)
         _packing.add(parts, args)
         parts.append(b"\r\n")
         return b"".join(parts)
 
-    def _head(self, count: tuple[int, int]) -> bytes:
-        keys, args = count
-        whole = pack(b"EVALSHA", self.sha, keys).removeprefix(b"*3")
-        head = self._heads[count] = b"*%d%b" % (3 + keys + args, whole.removesuffix(b"\r\n"))
+    def head(self, keys: int, args: int) -> bytes:
+        """Return how a command with so many keys and arguments begins, up to the line end before the first of them."""
+        head = self._heads.get((keys, args))
+        if head is None:
+            whole = pack(b"EVALSHA", self.sha, keys).removeprefix(b"*3")
+            head = self._heads[keys, args] = b"*%d%b" % (3 + keys + args, whole.removesuffix(b"\r\n"))
         return head
 
 
-class Undo:
-    """What takes back a command whose caller did not see its answer.
+class Undo(Protocol):
+    """What takes back a command whose caller did not see its answer: a script, its keys and its arguments.
 
-    `granted` tells from a reply whether there is anything to take back. The undo is sent when a late reply granted
-    something, and when the connection was lost before a reply: it must be by id, and harmless where nothing was
-    granted or when it runs twice.
+    It is sent when a late reply granted something, and when the connection was lost before a reply. So it must be by an
+    id that no later command uses, and harmless where nothing was granted, or when it runs twice.
     """
 
-    __slots__ = ("args", "granted", "keys", "script")
+    @property
+    def script(self) -> Script:
+        """What is run."""
+        ...
 
-    def __init__(
-        self,
-        script: Script,
-        keys: Sequence[str | bytes],
-        args: Sequence[Item],
-        granted: Callable[[Reply], bool] = bool,
-    ) -> None:
-        self.script = script
-        self.keys = keys
-        self.args = args
-        self.granted = granted
+    @property
+    def keys(self) -> Sequence[str | bytes]:
+        """Its keys."""
+        ...
+
+    @property
+    def args(self) -> Sequence[Item]:
+        """Its arguments."""
+        ...
+
+    def granted(self, reply: Reply, /) -> bool:
+        """Tell from a reply whether there is anything to take back."""
+        ...
 
 
 class Command:

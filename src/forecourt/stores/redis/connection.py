@@ -148,9 +148,15 @@ async def ask_once(location: Location, place: Place, patience: float, *command: 
     return reply
 
 
+def stream_of(connection: Connection) -> asyncio.StreamWriter | None:
+    """Return where a connection writes, None when it has none; redis-py has no public name for it."""
+    stream: asyncio.StreamWriter | None = getattr(connection, "_writer", None)
+    return stream
+
+
 async def hang_up(connection: Connection) -> None:
     """Close at once; what was not sent yet is thrown away, or a server that stands still would hold it."""
-    writer = getattr(connection, "_writer", None)
-    if writer is not None:
-        writer.transport.abort()
+    stream = stream_of(connection)
+    if stream is not None:
+        stream.transport.abort()
     await connection.disconnect(nowait=True)

@@ -10,41 +10,29 @@ such a call may be refused early until the refill, and nothing is ever over-admi
 What is granted by id (a lease, a hold) goes with an undo: should the caller not see the answer, it is taken back.
 """
 
-from collections.abc import Callable, Sequence
-from typing import NamedTuple, cast
+import asyncio
+from collections.abc import Sequence
 
-from forecourt.core.operations import VERDICTS, Arg, Operation, Value, operation
-from forecourt.core.plans import Plan, decision, settlement
-from forecourt.errors import StoreDown
+from forecourt.core.operations import Arg, operation
 from forecourt.stores.contract import Answer, Question, Settlement
-from forecourt.stores.redis.client import Client, Reply, Script, Undo
-from forecourt.stores.scripts import arguments, compose_decision, compose_settlement
+from forecourt.stores.redis.client import Client, Lane, Reply, Script
+from forecourt.stores.redis.trips import Trip, deciding, telling
 from forecourt.types import Clock
-
-
-class _Trip(NamedTuple):
-    """A sequence of operations, ready to run; `shape` is each one's key suffixes and number of arguments.
-
-    `undoable` are the places of those whose grants can be taken back.
-    """
-
-    script: Script
-    shape: tuple[tuple[tuple[str, ...], int], ...]
-    plan: Plan
-    undoable: tuple[int, ...]
 
 
 class RedisStore:
     """Decides on the server that `client` is connected to.
 
-    `clock` replaces the server's time and expiry, for tests only.
+    `lane` is the one that all its questions go by. `clock` replaces the server's time and expiry, for tests only.
     """
 
-    def __init__(self, client: Client, *, clock: Clock | None = None) -> None:
+    def __init__(self, client: Client, *, clock: Clock | None = None, lane: Lane = "decisions") -> None:
         self._client = client
+        self._clustered = client.clustered
+        self._lane: Lane = lane
         self._clock = clock
-        self._decisions: dict[tuple[str, ...], _Trip] = {}
-        self._settlements: dict[tuple[str, ...], _Trip] = {}
+        self._decisions: dict[tuple[str, ...], Trip] = {}
+        self._settlements: dict[tuple[str, ...], Trip] = {}
 
     async def open(self) -> None:
         """Start connecting; questions wait for the connection no longer than their deadline."""
@@ -56,108 +44,116 @@ class RedisStore:
 
     async def decide(self, questions: Sequence[Question]) -> list[Answer]:
         """Answer each question in one trip, on a cluster in one for each slot; raises StoreDown or StoreOverloaded."""
-        if not questions:
-            return []
-        slots = self._by_slot(questions)
-        if len(slots) == 1:
-            return await self._decide(questions)
+        if not self._clustered:
+            return await self._decide(questions, 0) if questions else []
         answers = [Answer("go")] * len(questions)
-        for places in slots:
-            decided = await self._decide([questions[place] for place in places])
+        slots = self._by_slot(questions)
+        if self._lane == "bodies":
+            return await self._decide_apart(slots, questions, answers)
+        for slot, places in slots:
+            decided = await self._decide([questions[place] for place in places], slot)
             for place, answer in zip(places, decided, strict=True):
                 answers[place] = answer
             if not all(answer.granted for answer in decided):
                 break
         return answers
 
-    def _by_slot(self, asked: Sequence[Question | Settlement]) -> list[list[int]]:
-        """Return the places of each slot; that of a claim or charge comes last, when all others have gone."""
-        if not self._client.clustered:
-            return [list(range(len(asked)))]
+    async def _decide_apart(
+        self, slots: Sequence[tuple[int, list[int]]], questions: Sequence[Question], answers: list[Answer]
+    ) -> list[Answer]:
+        """Ask all slots at once: look-ups do not stand or fall together."""
+        parts = await asyncio.gather(
+            *[self._decide([questions[place] for place in places], slot) for slot, places in slots]
+        )
+        for (_, places), decided in zip(slots, parts, strict=True):
+            for place, answer in zip(places, decided, strict=True):
+                answers[place] = answer
+        return answers
+
+    async def settle(self, settlements: Sequence[Settlement]) -> None:
+        """Tell the server in one trip, on a cluster in one for each slot; StoreDown or StoreOverloaded."""
+        if not self._clustered:
+            if settlements:
+                await self._settle(settlements, 0)
+            return
+        for slot, places in self._by_slot(settlements):
+            await self._settle([settlements[place] for place in places], slot)
+
+    async def _decide(self, questions: Sequence[Question], slot: int) -> list[Answer]:
+        kinds = tuple([question.kind for question in questions])
+        trip = self._decisions.get(kinds)
+        if trip is None:
+            trip = self._decisions[kinds] = deciding(kinds, given_time=self._clock is not None)
+        undo = Undoing(self, trip, questions) if trip.undoable else None
+        return trip.answers(
+            await self._client.send(self._packed(trip, questions), slot, trip.script, undo, lane=self._lane)
+        )
+
+    async def _settle(self, settlements: Sequence[Settlement], slot: int) -> None:
+        trip = self.telling(settlements)
+        await self._client.send(self._packed(trip, settlements), slot, trip.script, lane=self._lane)
+
+    def telling(self, settlements: Sequence[Settlement]) -> Trip:
+        """Return the trip that tells these settlements."""
+        kinds = tuple([settlement.kind for settlement in settlements])
+        trip = self._settlements.get(kinds)
+        if trip is None:
+            trip = self._settlements[kinds] = telling(kinds, given_time=self._clock is not None)
+        return trip
+
+    def time(self) -> tuple[Arg, ...]:
+        """Return the last argument of every command: nothing, unless a clock replaces the server's."""
+        return () if self._clock is None else (self._clock.now(),)
+
+    def _packed(self, trip: Trip, asked: Sequence[Question | Settlement]) -> bytes:
+        return trip.pack(asked) if self._clock is None else trip.pack(asked, self._clock.now())
+
+    def _by_slot(self, asked: Sequence[Question | Settlement]) -> list[tuple[int, list[int]]]:
+        """Return each slot and its places; that of a claim or charge comes last, when all others have gone."""
         slots: dict[int, list[int]] = {}
         for place, each in enumerate(asked):
             slots.setdefault(self._client.slot(each.key), []).append(place)
         return sorted(
-            slots.values(), key=lambda places: any(operation(asked[place].kind).group == "claim" for place in places)
+            slots.items(), key=lambda slot: any(operation(asked[place].kind).group == "claim" for place in slot[1])
         )
 
-    async def _decide(self, questions: Sequence[Question]) -> list[Answer]:
-        kinds = tuple([question.kind for question in questions])
-        trip = self._decisions.get(kinds)
-        if trip is None:
-            plan = decision(kinds)
-            steps = [step for group in plan for step in group]
-            trip = self._decisions[kinds] = self._trip(compose_decision, steps, plan)
-        return _answers(trip.plan, len(questions), await self._run(trip, questions))
 
-    async def settle(self, settlements: Sequence[Settlement]) -> None:
-        """Tell the server in one trip; StoreDown or StoreOverloaded when it did not answer."""
-        for places in self._by_slot(settlements) if settlements else ():
-            told = [settlements[place] for place in places]
-            await self._run(self._telling(tuple([each.kind for each in told])), told)
+class Undoing:
+    """Takes back what a decision granted by id, should nobody see its answer; laid out only then."""
 
-    async def _run(self, trip: _Trip, asked: Sequence[Question | Settlement]) -> Reply:
-        keys, args = self._asked(trip, asked)
-        if not trip.undoable:
-            return await self._client.run(trip.script, keys, args)
-        return await self._client.run(trip.script, keys, args, undo=self._undo(trip, asked))
+    __slots__ = ("_questions", "_store", "_trip")
 
-    def _telling(self, kinds: tuple[str, ...]) -> _Trip:
-        trip = self._settlements.get(kinds)
-        if trip is None:
-            trip = self._settlements[kinds] = self._trip(compose_settlement, settlement(kinds), ())
-        return trip
+    def __init__(self, store: RedisStore, trip: Trip, questions: Sequence[Question]) -> None:
+        self._store = store
+        self._trip = trip
+        self._questions = questions
 
-    def _undo(self, trip: _Trip, questions: Sequence[Question | Settlement]) -> Undo:
-        """Return what takes back the grants of these questions, should nobody see the answer."""
-        told: list[Settlement] = []
-        for place in trip.undoable:
-            question = questions[place]
+    @property
+    def script(self) -> Script:
+        """What tells the store."""
+        return self._store.telling(self._told()).script
+
+    @property
+    def keys(self) -> list[str]:
+        """Its keys."""
+        told = self._told()
+        return self._store.telling(told).keys(told)
+
+    @property
+    def args(self) -> list[Arg]:
+        """Its arguments."""
+        return [arg for each in self._told() for arg in each.args] + [*self._store.time()]
+
+    def granted(self, reply: Reply, /) -> bool:
+        """Tell whether anything was granted that can be taken back."""
+        answers = self._trip.answers(reply)
+        return any(answers[place].granted for place in self._trip.undoable)
+
+    def _told(self) -> list[Settlement]:
+        told = []
+        for place in self._trip.undoable:
+            question = self._questions[place]
             undo = operation(question.kind).undo
             assert undo is not None
-            kind, args = undo(question.args)
-            told.append(Settlement(kind, question.key, args))
-        telling = self._telling(tuple([each.kind for each in told]))
-
-        def granted(reply: Reply) -> bool:
-            answers = _answers(trip.plan, len(questions), reply)
-            return any(answers[place].granted for place in trip.undoable)
-
-        return Undo(telling.script, *self._asked(telling, told), granted)
-
-    def _trip(self, compose: Callable[..., str], steps: Sequence[Operation], plan: Plan) -> _Trip:
-        source = compose([step.kind for step in steps], given_time=self._clock is not None)
-        shape = tuple((step.suffixes, arguments(step.kind)) for step in steps)
-        undoable = tuple(place for place, step in enumerate(steps) if step.undo)
-        return _Trip(Script(source), shape, plan, undoable)
-
-    def _asked(self, trip: _Trip, asked: Sequence[Question | Settlement]) -> tuple[list[str], list[Arg]]:
-        keys: list[str] = []
-        args: list[Arg] = []
-        for each, (suffixes, count) in zip(asked, trip.shape, strict=True):
-            if len(each.args) != count:
-                raise ValueError(f"{each.kind} takes {count} arguments, not {len(each.args)}")
-            keys += [each.key + suffix for suffix in suffixes]
-            args += each.args
-        if self._clock is not None:
-            args.append(self._clock.now())
-        return keys, args
-
-
-def _answers(plan: Plan, count: int, reply: Reply) -> list[Answer]:
-    """Cut the flat reply into answers; operations that it does not reach did not run."""
-    if not isinstance(reply, list):
-        raise StoreDown(f"the store answered a decision with {type(reply).__name__}")
-    answers: list[Answer] = []
-    at = 0
-    for group in plan:
-        if at == len(reply):
-            break
-        decided = []
-        for step in group:
-            values = cast("list[Value]", reply[at + 1 : at + 1 + step.arity])
-            decided.append((VERDICTS[cast("int", reply[at])], tuple(values)))
-            at += 1 + step.arity
-        granted = all(verdict == "go" for verdict, _ in decided)
-        answers += [Answer(verdict, values, granted) for verdict, values in decided]
-    return answers + [Answer("go")] * (count - len(answers))
+            told.append(Settlement(undo(question.args)[0], question.key, undo(question.args)[1]))
+        return told

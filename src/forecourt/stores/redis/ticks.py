@@ -28,6 +28,11 @@ class Ticks:
         self._due = 0.0
         self._timer: asyncio.TimerHandle | None = None
 
+    @property
+    def running(self) -> bool:
+        """Whether it counts."""
+        return self._timer is not None
+
     def start(self) -> None:
         """Run; does nothing while running."""
         if self._timer is None:

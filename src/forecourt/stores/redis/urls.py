@@ -7,7 +7,8 @@
     redis+sentinel://host[:port],host[:port]/service[/db]           the primary that sentinels name
 
 `valkey` and `valkeys` mean `redis` and `rediss` everywhere. User name, password, host and path are percent-encoded,
-as redis-py reads them. Nothing here is ever printed with a password in it.
+as redis-py reads them. Nothing here is ever printed with a password in it, nor with what may be the tail of one that
+was not encoded: a port, a path or an option that nobody knows is not repeated.
 """
 
 import difflib
@@ -116,6 +117,14 @@ def _nearest(word: str, words: tuple[str, ...]) -> str:
     return f" (did you mean {found[0]!r}?)" if found else f" (known: {', '.join(words)})"
 
 
+def _option(name: str, names: tuple[str, ...]) -> str:
+    """Spell an unknown option where it is plainly a misspelt one; anything else may be the tail of a secret."""
+    found = difflib.get_close_matches(name, names, 1, 0.7) if re.fullmatch(r"[a-z_]{3,}", name) else []
+    return (
+        f" {name!r} (did you mean {found[0]!r}?)" if found else f"; in a value, '&' is %26 (known: {', '.join(names)})"
+    )
+
+
 def _options(split: SplitResult, transport: Transport) -> dict[str, Setting]:
     readers = _READERS | _MORE_READERS[transport]
     settings: dict[str, Setting] = {}
@@ -123,7 +132,7 @@ def _options(split: SplitResult, transport: Transport) -> dict[str, Setting]:
         if name in _MEANINGLESS:
             raise ConfigError(f"store: option {name!r} means nothing here: {_MEANINGLESS[name]}")
         if name not in readers:
-            raise ConfigError(f"store: unknown option {name!r}{_nearest(name, tuple(readers))}")
+            raise ConfigError(f"store: unknown option{_option(name, tuple(readers))}")
         try:
             settings[name] = readers[name](text)
         except ValueError as wrong:
@@ -164,13 +173,13 @@ def _path(form: Form, path: str) -> tuple[str, str]:
             raise ConfigError("store: +sentinel needs the service's name: redis+sentinel://host:26379/mymaster")
         service = parts.pop(0)
     if len(parts) > 1:
-        raise ConfigError(f"store: the path has too many parts: {path}")
+        raise ConfigError("store: the path has too many parts")
     return service, parts[0] if parts else ""
 
 
 def _database(text: str) -> int:
     if not text.isdecimal():
-        raise ConfigError(f"store: the path must be a database number, not {text!r}")
+        raise ConfigError("store: the path must be a database number")
     return int(text)
 
 
@@ -187,7 +196,7 @@ def _place(text: str, port: int) -> Place:
     if not colon or text.endswith("]"):
         host, number = text, str(port)
     if not (number.isdecimal() and 0 < int(number) < 65536):
-        raise ConfigError(f"store: a port must be a number from 1 to 65535, not {number!r}")
+        raise ConfigError("store: a port must be a number from 1 to 65535")
     return Place(unquote(host).strip("[]") or "localhost", int(number))
 
 

@@ -31,19 +31,17 @@ from forecourt.errors import StoreDown, StoreOverloaded
 from forecourt.stores.redis.commands import Command, Lane, Reply, ReplyError, Script, Unanswered, Undo, pack, settle
 from forecourt.stores.redis.connection import (
     PING,
-    REFUSED,
     Connection,
     backoff,
     greet,
-    hang_up,
     reason,
-    reply_error,
 )
+from forecourt.stores.redis.line import Line
 from forecourt.stores.redis.terms import Dial, Terms
 from forecourt.stores.redis.ticks import PER_DEADLINE, Ticks
 
 MOST_UNDOS = 10_000
-_MOST_BYTES = 256 * 1024
+_MOST_BYTES = 256 * 1024  # in one write
 _MOST_RESENT = 3
 _STEADY = 1.0  # seconds a connection must last before the next loss counts as the first
 
@@ -66,7 +64,7 @@ class Wire:
         self._terms = terms
         self._known = terms.known
         self._max_waiting = terms.max_waiting
-        self._flush = terms.flush
+        self._most = terms.flush
         self._window = 2 * terms.flush
         deadline = self._deadline = terms.deadlines[lane]
         self._late_by = f"within {deadline * 1000:g} ms"
@@ -80,7 +78,8 @@ class Wire:
         self._loads: dict[bytes, asyncio.Future[Reply]] = {}
         self._connected = False
         self._closed = False
-        self._sleeping: asyncio.Future[None] | None = None
+        self._flushing = False
+        self._line: Line | None = None
         self._over: asyncio.Future[str] | None = None
         self._life = self._loop.create_task(self._live(), name=f"forecourt store {name}")
 
@@ -104,11 +103,13 @@ class Wire:
             raise StoreOverloaded(f"{self.name}: {self._max_waiting} questions are waiting already")
         if script is not None and script.sha not in self._loads:
             self._load(script)
-        command = Command(packed, self._loop.create_future(), self._ticks.now, script, undo, asking=asking)
+        ticks = self._ticks
+        command = Command(packed, self._loop.create_future(), ticks.now, script, undo, asking=asking)
         self._waiting.append(command)
-        if self._sleeping is not None:
-            self._wake()
-        self._ticks.start()
+        if not self._flushing:
+            self._flush_soon()
+        if not ticks.running:
+            ticks.start()
         return command
 
     def forsake(self, command: Command) -> None:
@@ -185,25 +186,20 @@ class Wire:
 
     async def _serve(self, connection: Connection) -> str:
         """Carry commands until the connection is lost; return why."""
+        over: asyncio.Future[str] = self._loop.create_future()
+        self._over = over
+        line = self._line = Line(connection, replied=self._replied, ready=self._flush_soon, lost=self.drop)
         self._connected = True
-        self._over = self._loop.create_future()
         undos, self._undos = self._undos, deque()
         for undo in undos:
             self.undo(undo)
         self._turn(None)
-        reader = self._loop.create_task(self._read(connection))
-        writer = self._loop.create_task(self._write(connection))
+        self._flush_soon()
         try:
-            await asyncio.wait((reader, writer, self._over), return_when=asyncio.FIRST_COMPLETED)
+            return await over
         finally:
             self._connected = False
-            reader.cancel()
-            writer.cancel()
-            await hang_up(connection)
-            errors = await asyncio.gather(reader, writer, return_exceptions=True)
-        if self._over.done():
-            return self._over.result()
-        return next(reason(error) for error in errors if isinstance(error, Exception))
+            await line.close()
 
     def _turn(self, down: str | None) -> None:
         """Open or close the breaker; what waits fails when it opens."""
@@ -229,7 +225,6 @@ class Wire:
 
     def _lost(self, reason: str) -> None:
         """Settle the fate of everything that was under way when the connection went."""
-        self._sleeping = None
         self._loads.clear()
         for command in self._urgent:
             self._fail(command, reason, written=False)
@@ -245,21 +240,28 @@ class Wire:
 
     # Writing.
 
-    async def _write(self, connection: Connection) -> None:
-        while True:
-            chunks = self._take()
-            if chunks:
-                await connection.send_packed_command([b"".join(chunks)], check_health=False)
-            else:
-                self._sleeping = self._loop.create_future()
-                await self._sleeping
+    def _flush_soon(self) -> None:
+        """Write what is queued once everybody had a turn; without a connection the next one does it."""
+        if self._connected and not self._flushing:
+            self._flushing = True
+            self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._flushing = False
+        line = self._line
+        if not self._connected or line is None or line.full:
+            return  # the next connection flushes, or this one when it is ready again
+        if chunks := self._take():
+            line.write(b"".join(chunks))
+            if self._urgent or self._waiting:
+                self._flush_soon()
 
     def _take(self) -> list[bytes]:
         """Move what may leave now from the queues to the written ones."""
         chunks: list[bytes] = []
         size = 0
         written = self._written
-        room = min(self._flush, self._window - len(written)) if self._connected else 0
+        room = min(self._most, self._window - len(written))
         for queue in (self._urgent, self._waiting):
             while queue and len(chunks) < room and size < _MOST_BYTES:
                 command = queue.popleft()
@@ -274,11 +276,6 @@ class Wire:
                 size += len(command.packed)
         return chunks
 
-    def _wake(self) -> None:
-        sleeping, self._sleeping = self._sleeping, None
-        if sleeping is not None and not sleeping.done():
-            sleeping.set_result(None)
-
     def _post(self, packed: bytes, script: Script | None = None) -> asyncio.Future[Reply]:
         """Queue a command of our own before all others."""
         if script is not None and script.sha not in self._loads:
@@ -290,7 +287,7 @@ class Wire:
     def _urge(self, command: Command) -> None:
         command.tick = self._ticks.now
         self._urgent.append(command)
-        self._wake()
+        self._flush_soon()
         self._ticks.start()
 
     def _load(self, script: Script) -> None:
@@ -301,25 +298,24 @@ class Wire:
 
     # Reading.
 
-    async def _read(self, connection: Connection) -> None:
-        written, waiting, urgent = self._written, self._waiting, self._urgent
-        read = connection.read_response
-        try:
-            while True:
-                try:
-                    reply = await read(disable_decoding=True, disconnect_on_error=False)
-                except REFUSED as error:
-                    self._refused(written.popleft(), reply_error(error))
-                    continue
-                command = written.popleft()
-                if command.future.done():
-                    self._late(command, reply)
-                else:
-                    command.future.set_result(reply)
-                if self._sleeping is not None and (waiting or urgent):
-                    self._wake()
-        except IndexError:
-            raise ConnectionError("a reply nobody asked for") from None
+    def _replied(self, replies: list[Reply | ReplyError]) -> None:
+        """Give replies to those who wait for them, oldest first."""
+        written = self._written
+        for reply in replies:
+            if not self._connected:
+                return
+            if not written:
+                self.drop("a reply nobody asked for")
+                return
+            command = written.popleft()
+            if isinstance(reply, ReplyError):
+                self._refused(command, reply)
+            elif command.future.done():
+                self._late(command, reply)
+            else:
+                command.future.set_result(reply)
+        if not self._flushing and (self._waiting or self._urgent):
+            self._flush_soon()
 
     def _refused(self, command: Command, error: ReplyError) -> None:
         if self.down is not None:
@@ -333,7 +329,6 @@ class Wire:
             self._urge(command)
             return
         settle(command.future, self._explained(script, error))
-        self._wake()
 
     def _explained(self, script: Script | None, error: ReplyError) -> ReplyError:
         """Say why the server does not know a script: it would not load."""

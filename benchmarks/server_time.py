@@ -1,0 +1,87 @@
+"""What the server's one thread is asked for: µs per call by its own count (INFO commandstats), and bytes per key."""
+
+import asyncio
+import itertools
+from collections.abc import Sequence
+
+import redis.asyncio
+
+from benchmarks.results import Row, Table
+from benchmarks.valkey import Valkey
+from forecourt.stores.scripts import compose_decision
+
+_CONNECTIONS = 50
+_CALLS = 2000
+_KEYS = 500
+_OPERATIONS = (1, 2, 3, 6)
+_KIND, _ARGS = "token_bucket", (100, 1_000_000, 1, 1, 0)  # 100 tokens, one more a second
+_KEY = "forecourt:{abcdefghijklmnop}:limit:get_record:0"
+
+
+class _Counted:
+    """Runs commands on many connections at once, one at a time on each, and asks the server what they took."""
+
+    def __init__(self, server: Valkey) -> None:
+        self._server = server.client
+        self._connections = [redis.asyncio.Connection(**_address(server)) for _ in range(_CONNECTIONS)]
+
+    async def open(self) -> None:
+        await asyncio.gather(*(connection.connect() for connection in self._connections))
+
+    async def close(self) -> None:
+        await asyncio.gather(*(connection.disconnect() for connection in self._connections))
+
+    async def per_call(self, name: str, command: Sequence[object], keys: int) -> float:
+        """Return the server's µs per call; `{}` in a word is the number of its key."""
+        numbers = itertools.cycle(range(_KEYS))
+
+        async def work(connection: redis.asyncio.Connection) -> None:
+            for _ in range(_CALLS // _CONNECTIONS):
+                number = next(numbers)
+                words = [word.format(number) if isinstance(word, str) else word for word in command]
+                await connection.send_command(*words)
+                await connection.read_response()
+
+        self._server.flushdb()
+        self._server.config_resetstat()
+        await asyncio.gather(*(work(connection) for connection in self._connections))
+        spent = self._server.info("commandstats")[f"cmdstat_{name}"]
+        assert len(self._server.keys()) == keys * _KEYS
+        return float(spent["usec"] / spent["calls"])
+
+
+def _address(server: Valkey) -> dict[str, object]:
+    given = server.client.connection_pool.connection_kwargs
+    return {"host": given["host"], "port": given["port"], "protocol": 2}
+
+
+async def table(server: Valkey, rounds: int) -> Table:
+    """Measure an INCRBY and scripts of several token buckets, in turns."""
+    counted = _Counted(server)
+    await counted.open()
+    shas = {count: server.client.script_load(compose_decision((_KIND,) * count)) for count in _OPERATIONS}
+    measured: dict[int, list[float]] = {0: [], **{count: [] for count in _OPERATIONS}}
+    for _ in range(rounds):
+        measured[0].append(await counted.per_call("incrby", ("INCRBY", "n:{}", 1), 1))
+        for count, sha in shas.items():
+            keys = [f"bench:{{}}:{place}" for place in range(count)]
+            command = ("EVALSHA", sha, count, *keys, *_ARGS * count)
+            measured[count].append(await counted.per_call("evalsha", command, count))
+    await counted.close()
+    rows = [Row("INCRBY", measured[0], "the plain command", "base")]
+    rows += [
+        Row(f"{count} token {'bucket' if count == 1 else 'buckets'}", measured[count], "one script", "ours")
+        for count in _OPERATIONS
+    ]
+    about = f"{_CONNECTIONS} connections, one command at a time on each; what commands inside of scripts take is in it."
+    return Table("server", "Time of the server per call", rows, "µs", reference="INCRBY", about=about, chart=False)
+
+
+def memory(server: Valkey) -> Table:
+    """Ask the server what one key takes."""
+    server.client.eval(compose_decision((_KIND,)), 1, _KEY, *_ARGS)
+    size = float(server.client.memory_usage(_KEY) or 0)
+    about = f"MEMORY USAGE of `{_KEY}`, expiry included."
+    return Table(
+        "bytes", "Bytes per key", [Row("a token bucket", [size], side="ours")], "bytes", about=about, chart=False
+    )

@@ -1,0 +1,1 @@
+"""Who is calling: tokens, keys and proofs, verified; each module one way to show who one is."""

@@ -1,0 +1,198 @@
+"""Breakers by name: shared by the endpoints, upstreams and code that need the same thing, in one process.
+
+`config.breaker("payments")` returns one, to be used as `async with`. What decides is `core.breaker`; here are the
+clock, the log of transitions, and who else wants to know. A breaker belongs to one event loop at a time; its mirror
+for synchronous code (`breaker.pybreaker()`) may be used from any thread.
+"""
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable, Iterator, Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, Literal
+
+from forecourt.core.breaker import Circuit, Closed, Ended, HalfOpen, Open, Permit, Refused, State
+from forecourt.errors import CircuitOpen, ConfigError
+from forecourt.policies.circuit_breaker import CircuitBreaker
+from forecourt.policies.wording import nearest
+from forecourt.types import SECOND, Clock, SystemClock
+
+if TYPE_CHECKING:
+    from forecourt.breaker_mirror import PyBreaker
+
+logger = logging.getLogger("forecourt")
+
+Place = Literal["closed", "open", "half-open"]
+Listener = Callable[["Breaker", State, State], None]
+"""Told of each transition: the breaker, where it stood, where it stands."""
+
+_YEARS = 10 * 365 * 86_400 * SECOND
+
+
+class Breaker:
+    """One circuit breaker, as `async with`: raises `CircuitOpen` at once, or counts how what is inside ends.
+
+    An exception is a failure; cancellation, and the refusal of a breaker further in, count for nothing. Many tasks may
+    be inside at once, and one task several times.
+    """
+
+    def __init__(self, name: str, policy: CircuitBreaker, clock: Clock, rand: Callable[[], float]) -> None:
+        self.name = name
+        self.policy = policy
+        self.clock = clock
+        self.listeners: list[Listener] = []
+        self.reports: Callable[[Ended, BaseException | None], None] | None = None
+        """Told of each call that ended and counts: the mirror for synchronous code."""
+        rules = policy.rules()
+        self._circuit = Circuit(rules, rand)
+        self._shadow = policy.mode == "shadow"
+        self._refused = Refused(rules.reset) if policy.mode == "forced_open" else None
+        self._disabled = policy.mode == "disabled"
+        self._inside: dict[asyncio.Task[object] | None, list[Permit | None]] = {}
+        self._mirror: PyBreaker | None = None
+        if self._refused:
+            self._circuit.open(clock.now(), _YEARS)
+
+    def __repr__(self) -> str:
+        return f"<Breaker {self.name!r} {self.state}>"
+
+    @property
+    def state(self) -> Place:
+        """Where it stands: closed, open or half-open."""
+        match self._circuit.state:
+            case Closed():
+                return "closed"
+            case Open():
+                return "open"
+            case HalfOpen():
+                return "half-open"
+
+    @property
+    def position(self) -> State:
+        """Where it stands, with its numbers."""
+        return self._circuit.state
+
+    def admit(self) -> Permit | Refused | None:
+        """Ask whether a call may run: a permit to settle, a refusal, or None where it runs and does not count."""
+        if self._disabled or self._refused:
+            return self._refused
+        before = self._circuit.state
+        told = self._circuit.admit(self.clock.now())
+        if self._circuit.state is not before:
+            self._moved(before)
+        return None if self._shadow and type(told) is Refused else told
+
+    def settle(self, permit: Permit | None, ended: Ended, error: BaseException | None = None) -> None:
+        """Tell how a call ended that `admit` let run; `error` is for the mirror's listeners."""
+        if permit is None:
+            return
+        before = self._circuit.state
+        self._circuit.settle(permit, ended, self.clock.now())
+        if self.reports is not None and ended != "ignored" and permit.generation == before.generation:
+            self.reports(ended, error)
+        if self._circuit.state is not before:
+            self._moved(before)
+
+    def open(self, seconds: float | None = None) -> None:
+        """Open, as an operator does: for so many seconds, or as long as after a first failure."""
+        before = self._circuit.state
+        self._circuit.open(self.clock.now(), None if seconds is None else round(seconds * SECOND))
+        self._moved(before)
+
+    def close(self) -> None:
+        """Close, as an operator does."""
+        before = self._circuit.state
+        self._circuit.close()
+        self._moved(before)
+
+    def pybreaker(self) -> "PyBreaker":
+        """Return a real `pybreaker.CircuitBreaker` that mirrors this one: for listeners, operators, synchronous code.
+
+        The same one each time. ConfigError where the extra `breaker` is not installed.
+        """
+        if self._mirror is None:
+            try:
+                from forecourt.breaker_mirror import mirror  # noqa: PLC0415  # pybreaker is an extra
+            except ImportError as error:
+                raise ConfigError("a mirror needs pybreaker: pip install 'forecourt[breaker]'") from error
+            self._mirror = mirror(self)
+        return self._mirror
+
+    async def __aenter__(self) -> "Breaker":
+        """Go in, or raise CircuitOpen."""
+        told = self.admit()
+        if type(told) is Refused:
+            raise CircuitOpen(self.name, whole_seconds(told.wait))
+        assert told is None or type(told) is Permit
+        self._inside.setdefault(asyncio.current_task(), []).append(told)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Count how it ended."""
+        task = asyncio.current_task()
+        permits = self._inside[task]
+        permit = permits.pop()
+        if not permits:
+            del self._inside[task]
+        if error is None:
+            self.settle(permit, "success")
+        else:
+            failed = isinstance(error, Exception) and not isinstance(error, CircuitOpen)
+            self.settle(permit, "failure" if failed else "ignored", error)
+
+    def _moved(self, before: State) -> None:
+        state = self._circuit.state
+        shadow = " (shadow: nothing is refused)" if self._shadow else ""
+        if type(state) is Open:
+            logger.warning("breaker %r is open for %.1f s%s", self.name, state.wait / SECOND, shadow)
+        else:
+            logger.info("breaker %r is %s", self.name, self.state)
+        for listener in self.listeners:
+            listener(self, before, state)
+
+
+class Breakers:
+    """All breakers of one config in this process, made when they are first asked for."""
+
+    def __init__(self, named: Mapping[str, CircuitBreaker], rand: Callable[[], float] = random.random) -> None:
+        self._named = named
+        self._random = rand
+        self._clock: Clock = SystemClock()
+        self._made: dict[str, Breaker] = {}
+
+    def __repr__(self) -> str:
+        return f"<Breakers {list(self._made.values())}>"
+
+    def __iter__(self) -> Iterator[Breaker]:
+        return iter(list(self._made.values()))
+
+    def bind(self, clock: Clock) -> None:
+        """Tell the time by this clock from now on."""
+        self._clock = clock
+        for breaker in self._made.values():
+            breaker.clock = clock
+
+    def of(self, policy: CircuitBreaker, name: str) -> Breaker:
+        """Return the breaker of a policy: by the policy's own name, else by `name`."""
+        known = policy.name or name
+        if known not in self._made:
+            self._made[known] = Breaker(known, policy, self._clock, self._random)
+        return self._made[known]
+
+    def get(self, name: str) -> Breaker:
+        """Return the breaker of this name; ConfigError when no policy has it."""
+        if name in self._made:
+            return self._made[name]
+        if name not in self._named:
+            known = sorted({*self._named, *self._made})
+            hint = nearest(name, known) or f"; there are {', '.join(known) or 'none'}"
+            raise ConfigError(f'breaker: no policy has a breaker named "{name}"{hint}')
+        return self.of(self._named[name], name)
+
+
+def whole_seconds(wait: int) -> int:
+    """Return a wait in µs as whole seconds, at least 1."""
+    return max(1, -(-wait // SECOND))

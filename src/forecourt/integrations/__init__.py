@@ -1,0 +1,1 @@
+"""What fits forecourt to a framework's own extras."""

@@ -1,0 +1,214 @@
+"""Auth: who is calling, and may they.
+
+`EndpointPolicy(security=Security(…))` turns it on; `issuers`, `api_keys`, `introspection` and `authenticators` of the
+config say who is believed. It stands above all that counts or keeps by caller, and below the flood guard. A token that
+was seen before is checked without an await; keys are fetched and other servers asked only where they must be. It asks
+the store nothing, unless the config says `revocation`, or a proof of possession must be used up: those questions go
+first in the exchange's one trip, and where one refuses nothing else is consumed.
+
+Refuses with 401 and a challenge for each way to authenticate (RFC 6750 §3: without an error code where there were no
+credentials), 400 for a malformed field and for two credentials at once, 403 and the scopes that the endpoint asks for,
+401 `insufficient_user_authentication` for a login that is too old or too weak (RFC 9470), and 503 where nobody can
+tell: no key of the issuer was ever obtained, a server that must be asked does not answer, or the store is down and a
+question must be asked of it. A WebSocket is refused before it is accepted. Event streams and WebSockets end when their
+caller's token does.
+"""
+
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from functools import partial
+from typing import cast
+
+from starlette.authentication import AuthCredentials, UnauthenticatedUser
+
+from forecourt.auth.authentication import Authentication, Outcome
+from forecourt.auth.credentials import Credential, Rejected, starlette_credentials
+from forecourt.auth.dpop import Proof
+from forecourt.core.permits import Challenge, Demand, permitted
+from forecourt.core.permits import Verdict as Permit
+from forecourt.exchange import Exchange, exchange_of
+from forecourt.layers.ending import Ending
+from forecourt.policies.quantities import exact, microseconds
+from forecourt.policies.security import Security
+from forecourt.responses import STORE_UNAVAILABLE, TYPES, Problem, Refusal
+from forecourt.revocations import proof_question, questions_of
+from forecourt.runtime import Runtime
+from forecourt.stores.contract import Answer, Question, Settlement
+from forecourt.types import ASGIApp, Receive, Scope, Send
+
+UNAUTHENTICATED = Problem(
+    401, "Unauthorized", TYPES + "unauthenticated", "This endpoint must know who is calling; nothing was done."
+)
+INVALID = Problem(401, "Unauthorized", TYPES + "invalid-credentials", "The credentials are not accepted.")
+MALFORMED = Problem(400, "Bad Request", TYPES + "malformed-credentials", "The credentials cannot be read.")
+FORBIDDEN = Problem(403, "Forbidden", TYPES + "forbidden", "The caller may not do this; nothing was done.")
+LOGIN = Problem(
+    401, "Unauthorized", TYPES + "login-required", "This endpoint asks for a more recent or a stronger login."
+)
+UNAVAILABLE = Problem(
+    503, "Service Unavailable", TYPES + "authentication-unavailable", "Nobody can tell now who is calling."
+)
+
+_USED = "the proof was used before"
+_REVOKED = "the token was revoked"
+_BOUND = frozenset({"DPoP"})
+
+
+class AuthLayer:
+    """Lets callers of one endpoint in; see the module for what it answers."""
+
+    settles = False
+
+    def __init__(self, app: ASGIApp, *, policy: Security, runtime: Runtime, authentication: Authentication) -> None:
+        self.app = app
+        self._policy = policy
+        self._schemes = policy.schemes
+        self._authentication = authentication
+        self._demand = _demand(policy)
+        self._asks_nothing = not policy.demands
+        self._keys = runtime.keys
+        self._revocation = runtime.config.revocation
+        self._proofs = authentication.proof_reader()
+        self._clock = runtime.clock
+        challenges = authentication.challenges(policy.schemes)
+        resource = runtime.config.resource_metadata
+        self._challenges = [
+            each._replace(params={**each.params, "resource_metadata": resource})
+            if resource and each.scheme in ("Bearer", "DPoP")
+            else each
+            for each in challenges
+        ]
+        self._bare = tuple(each.field() for each in self._challenges)
+        self._told_scopes = " ".join(sorted(policy.scopes)) if runtime.config.tell_scopes else ""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Find out who is calling; refuse and return, or call on."""
+        exchange = exchange_of(scope)
+        if self._policy.public:
+            _as_nobody(scope)
+            return await self.app(scope, receive, send)
+        found = self._authentication.authenticate(scope)
+        if type(found) is not Credential and isinstance(found, Awaitable):
+            found = await found
+        if refused := self._admitted(exchange, found):
+            return await refused(scope, receive, send)
+        if self in exchange.notes and (refused_by := await exchange.ask(self)):
+            return await refused_by(scope, receive, send)
+        if type(found) is not Credential or (found.expires is None and not self._revocation):
+            return await self.app(scope, receive, send)
+        revoked = partial(self._is_revoked, exchange, found) if self._revocation else None
+        await Ending(self._clock, found.expires, revoked).run(self.app, scope, receive, send)
+
+    def questions(self, exchange: Exchange) -> Sequence[Question]:
+        """Ask whether the caller is revoked, and whether the proof was used."""
+        return cast("Sequence[Question]", exchange.notes.get(self, ()))
+
+    def answered(self, exchange: Exchange, answers: Sequence[Answer]) -> Refusal | None:
+        """Refuse who is revoked, and a proof that was used."""
+        for question, answer in zip(self.questions(exchange), answers, strict=True):
+            if not answer.values:
+                return exchange.refuse(STORE_UNAVAILABLE, retry_after=1)
+            if answer.verdict == "refuse":
+                is_proof = question.kind == "proof_use"
+                return self._refused(exchange, Rejected("proof", _USED) if is_proof else Rejected("token", _REVOKED))
+        return None
+
+    def settlements(self, _exchange: Exchange, _answers: Sequence[Answer]) -> Iterable[Settlement]:
+        """Nothing is held."""
+        return ()
+
+    def _admitted(self, exchange: Exchange, found: Outcome) -> Refusal | None:
+        """Decide on who was found; note the principal and what must be asked, or refuse."""
+        if type(found) is not Credential:
+            if found is None and self._policy.anonymous:
+                _as_nobody(exchange.scope)
+                return None
+            return self._refused(exchange, cast("Rejected | None", found))
+        if self._schemes is not None and found.scheme not in self._schemes:
+            return self._refused(exchange, Rejected("token", "this way to authenticate does not count here"))
+        if not self._asks_nothing:
+            permit = permitted(self._demand, found.standing, self._clock.now())
+            if permit != "go":
+                return self._forbidden(exchange, permit, found)
+        scope = exchange.scope
+        if self._revocation or found.thumbprint is not None:
+            refused = self._must_ask(exchange, found)
+            if refused is not None:
+                return refused
+        exchange.principal = found.principal
+        scope["user"] = found.user
+        scope["auth"] = starlette_credentials(found.principal)
+        return None
+
+    def _must_ask(self, exchange: Exchange, found: Credential) -> Refusal | None:
+        """Judge the proof, and note what only the store knows."""
+        asked = questions_of(self._keys, found) if self._revocation else []
+        if found.thumbprint is not None:
+            assert self._proofs is not None, "a bound token is let in by a proof only"
+            proof = self._proofs.read(exchange.scope, found)
+            if not isinstance(proof, Proof):
+                return self._refused(exchange, proof)
+            asked.append(proof_question(self._keys, found, proof.id, exchange.id, proof.keep))
+        exchange.notes[self] = tuple(asked)
+        return None
+
+    async def _is_revoked(self, exchange: Exchange, found: Credential) -> bool:
+        answers = await exchange.runtime.store.decide(questions_of(self._keys, found))
+        return any(answer.verdict == "refuse" and answer.values for answer in answers)
+
+    def _refused(self, exchange: Exchange, rejected: Rejected | None) -> Refusal:
+        if rejected is None:
+            return _with(exchange.refuse(UNAUTHENTICATED), self._bare)
+        fault, why = rejected
+        if fault == "unavailable":
+            return exchange.refuse(UNAVAILABLE, retry_after=1)
+        if fault == "request":
+            return self._challenged(exchange, MALFORMED, {"error": "invalid_request", "error_description": why})
+        if fault == "proof":
+            told = {"error": "invalid_dpop_proof", "error_description": why}
+            return self._challenged(exchange, INVALID, told, _BOUND)
+        return self._challenged(exchange, INVALID, {"error": "invalid_token", "error_description": why})
+
+    def _forbidden(self, exchange: Exchange, permit: Permit, found: Credential) -> Refusal:
+        if permit == "login":
+            told = {"error": "insufficient_user_authentication", "acr_values": " ".join(sorted(self._policy.acr))}
+            if self._policy.max_age is not None:
+                told["max_age"] = str(int(exact(self._policy.max_age)))
+            return self._challenged(exchange, LOGIN, told)
+        if permit == "roles" or found.scheme not in ("bearer", "introspection"):
+            return exchange.refuse(FORBIDDEN)
+        told = {"error": "insufficient_scope", "scope": self._told_scopes}
+        return self._challenged(exchange, FORBIDDEN, told)
+
+    def _challenged(
+        self,
+        exchange: Exchange,
+        problem: Problem,
+        told: Mapping[str, str],
+        only: frozenset[str] = frozenset({"Bearer", "DPoP"}),
+    ) -> Refusal:
+        """Refuse, saying in the challenges for tokens what is wrong."""
+        fields = [
+            (Challenge(each.scheme, {**each.params, **told}) if each.scheme in only else each).field()
+            for each in self._challenges
+        ]
+        return _with(exchange.refuse(problem), tuple(fields))
+
+
+def _demand(policy: Security) -> Demand:
+    return Demand(
+        frozenset(policy.scopes),
+        frozenset(policy.roles),
+        policy.match_scopes == "any",
+        policy.match_roles == "any",
+        None if policy.max_age is None else microseconds(policy.max_age),
+        frozenset(policy.acr),
+    )
+
+
+def _as_nobody(scope: Scope) -> None:
+    scope["user"] = UnauthenticatedUser()
+    scope["auth"] = AuthCredentials()
+
+
+def _with(refusal: Refusal, fields: tuple[tuple[bytes, bytes], ...]) -> Refusal:
+    return Refusal(refusal.problem, refusal.retry_after, (*refusal.headers, *fields), refusal.renderer)

@@ -1,0 +1,235 @@
+"""The middleware that installs the stack: `app.add_middleware(PolicyMiddleware, config=config)`.
+
+It opens an exchange around each request and the store around a lifespan, follows the app's routes, and compiles the
+chain of each endpoint from the rows of `stack`. Each layer is also a middleware of its own: the stack with that one.
+"""
+
+import logging
+from collections.abc import Awaitable, Sequence
+from typing import ClassVar
+
+from forecourt.caching.values import CacheOfConfig
+from forecourt.config import JobConfig
+from forecourt.errors import ConfigError
+from forecourt.exchange import KEY, Chain, Exchange
+from forecourt.jobs.running import JobRunner
+from forecourt.layers.endpoint import EndpointLayer
+from forecourt.layers.errors import ErrorsLayer
+from forecourt.layers.flood_guard import FloodGuardCounter
+from forecourt.lifespan import Lifespan
+from forecourt.responses import INTERNAL_ERROR, Renderer, render
+from forecourt.routing import Endpoint, RouteTable
+from forecourt.shared import shared_by
+from forecourt.stack import ERRORS, LAYERS, OFFLOAD, Site, chain_of, in_order
+from forecourt.stores.contract import Store
+from forecourt.types import ASGIApp, Clock, Receive, Scope, Send
+
+logger = logging.getLogger("forecourt")
+
+_OUTER = "forecourt.outer"
+"""In a scope: the stacks that it already passed, outermost first."""
+
+
+class PolicyMiddleware:
+    """Enforces what `config` says of each endpoint: `app.add_middleware(PolicyMiddleware, config=config)`.
+
+    `layers` names those to install, in the order of `LAYERS` (default: all). Without a config it is read from the file
+    that FORECOURT_CONFIG names. `store` and `clock` replace what the config says, for tests and for stores of your own;
+    `renderer` words the refusals; stacks of one config share all three. ConfigError at startup (or on the first
+    request, where the server sends no lifespan) when the config does not fit the app.
+    """
+
+    installs: ClassVar[tuple[str, ...]] = LAYERS
+    """Its layers, where `layers` does not say."""
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        config: JobConfig | None = None,
+        *,
+        layers: Sequence[str] | None = None,
+        store: Store | None = None,
+        clock: Clock | None = None,
+        renderer: Renderer = render,
+    ) -> None:
+        self.config = config if config is not None else JobConfig()
+        self.layers = in_order(self.installs if layers is None else tuple(layers))
+        self._guarded = app
+        self._shared = shared_by(self.config, store, clock, renderer)
+        self._runtime, self._caching = self._shared.runtime, self._shared.caching
+        self._table: RouteTable | None = None
+        self._flood = FloodGuardCounter(self.config.flood_guard, self._runtime) if self.config.flood_guard else None
+        self.jobs = JobRunner(self._runtime, app)
+        """What runs the jobs of this app, in a worker too."""
+        self._dispatch = Dispatch(app)
+        self._endpoint = EndpointLayer(self._dispatch)
+        self.app: ASGIApp = ErrorsLayer(self._endpoint) if ERRORS in self.layers else self._endpoint
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Open an exchange around a request; open and close the store around a lifespan."""
+        if scope["type"] == "lifespan":
+            outer_stacks = scope.get(_OUTER, ())
+            scope[_OUTER] = (*outer_stacks, self)
+            return await Lifespan(self._guarded, self._start, self._ready, self._stop)(scope, receive, send)
+        if scope["type"] not in ("http", "websocket"):
+            return await self._guarded(scope, receive, send)
+        outer: Exchange | None = scope.get(KEY)
+        shared = outer is not None and outer.runtime is self._runtime and self not in outer.entered
+        if self._table is None or not self._table.current():
+            scope[_OUTER] = tuple(outer.entered) if outer is not None and shared else ()
+            await self._open(scope)
+        if outer is not None and shared and outer.entered:
+            outer.entered.append(self)
+            return await self.app(scope, receive, send)
+        exchange = Exchange(self._runtime, scope)
+        exchange.entered.append(self)
+        await exchange.run(self.app, receive, send)
+
+    async def _open(self, scope: Scope) -> None:
+        """Start where no lifespan did, or follow the app's routes where they have changed."""
+        first = self._table is None
+        if first:
+            await self._runtime.open()
+            self.config.cache.bind(CacheOfConfig(self._caching))
+        self._compile(scope, strict=first)
+        if OFFLOAD in self.layers:
+            await self.jobs.open(scope)
+
+    async def _start(self, _scope: Scope) -> None:
+        await self._runtime.start()
+        self.config.cache.bind(CacheOfConfig(self._caching))
+
+    async def _ready(self, scope: Scope) -> None:
+        self._compile(scope, strict=True)
+        if OFFLOAD in self.layers:
+            await self.jobs.open(scope)
+
+    async def _stop(self, _scope: Scope) -> None:
+        self._table = None
+        if OFFLOAD in self.layers:
+            await self.jobs.close()
+        await self._caching.stop()
+        await self._runtime.stop()
+
+    def _compile(self, scope: Scope, *, strict: bool) -> None:
+        """Build all chains; what does not fit stops a start, later it is logged and its endpoint refused."""
+        table = RouteTable.compile(self._guarded, self.config.routes, scope)
+        problems = self.config.check(table.endpoints, self._installed(scope))
+        if problems and strict:
+            raise ConfigError(*problems)
+        for problem in problems:
+            logger.error("the app's routes have changed: %s", problem)
+        chains = [self._compiled(endpoint, table) for endpoint in (None, *table.endpoints)]
+        self._dispatch.chains = {
+            endpoint: chain for endpoint, chain in zip((None, *table.endpoints), chains, strict=True) if chain
+        }
+        self._endpoint.resolve = table.resolve
+        self.jobs.table = table
+        self._table = table
+
+    def _compiled(self, endpoint: Endpoint | None, table: RouteTable) -> Chain | None:
+        """Compile the chain of an endpoint, or of what no route matches; None for an endpoint that no one names."""
+        policy = self.config.policy_for(endpoint.name, endpoint.protocol) if endpoint else None
+        if endpoint and policy is None:
+            return None
+        site = Site(endpoint, policy, self._runtime, table, self._flood, self._caching, self.jobs)
+        return chain_of(self._guarded, site, self.layers)
+
+    def _installed(self, scope: Scope) -> tuple[str, ...]:
+        """Return the layers of this config on the way of a request: those outside of us, ours, those inside."""
+        layers: list[str] = []
+        for outer in scope[_OUTER]:
+            if outer is self:
+                break
+            if outer.config is self.config:
+                layers += outer.layers
+        app: object = self
+        while app is not None:
+            if isinstance(app, PolicyMiddleware) and app.config is self.config:
+                layers += app.layers
+            app = getattr(app, "app", None)
+        return in_order(tuple(layers))
+
+
+class Dispatch:
+    """Sends an exchange through the chain of its endpoint; an endpoint without one is refused."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+        self.chains: dict[Endpoint | None, Chain] = {}
+        """Compiled by the stack, anew when the app's routes have changed; None: what no route matches."""
+
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        """Enter the chain."""
+        exchange: Exchange = scope[KEY]
+        chain = self.chains.get(exchange.endpoint)
+        if chain is None:
+            return exchange.refuse(INTERNAL_ERROR)(scope, receive, send)
+        exchange.enter(chain)
+        return chain.app(scope, receive, send)
+
+
+class SecurityMiddleware(PolicyMiddleware):
+    """The stack with authentication and permissions alone."""
+
+    installs = ("security",)
+
+
+class RateLimitMiddleware(PolicyMiddleware):
+    """The stack with the rate limits alone."""
+
+    installs = ("rate_limit",)
+
+
+class ConcurrencyMiddleware(PolicyMiddleware):
+    """The stack with the concurrency limits alone."""
+
+    installs = ("concurrency",)
+
+
+class IdempotencyMiddleware(PolicyMiddleware):
+    """The stack with idempotency alone."""
+
+    installs = ("idempotency",)
+
+
+class CreditsMiddleware(PolicyMiddleware):
+    """The stack with the credits alone."""
+
+    installs = ("credits",)
+
+
+class CacheMiddleware(PolicyMiddleware):
+    """The stack with the cache alone, and what invalidates it."""
+
+    installs = ("invalidates", "cache")
+
+
+class CircuitBreakerMiddleware(PolicyMiddleware):
+    """The stack with the circuit breakers alone."""
+
+    installs = ("circuit_breaker",)
+
+
+class RetryMiddleware(PolicyMiddleware):
+    """The stack with the retries alone."""
+
+    installs = ("retry",)
+
+
+class TimeoutMiddleware(PolicyMiddleware):
+    """The stack with the timeouts alone."""
+
+    installs = ("timeout",)
+
+
+class OffloadMiddleware(PolicyMiddleware):
+    """The stack with offloading alone."""
+
+    installs = (OFFLOAD,)
+
+
+class FloodGuardMiddleware(PolicyMiddleware):
+    """The stack with the flood guard alone."""
+
+    installs = ("flood_guard",)

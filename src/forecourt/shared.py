@@ -1,0 +1,55 @@
+"""What all stacks of one config share in this process: one store, clock and cache. It goes with the last of them."""
+
+import weakref
+
+from forecourt.caching.caching import Caching
+from forecourt.config import JobConfig
+from forecourt.errors import ConfigError
+from forecourt.responses import Renderer, render
+from forecourt.runtime import Runtime
+from forecourt.stores.contract import Store
+from forecourt.stores.memory import MemoryStore
+from forecourt.stores.opening import store_at
+from forecourt.types import Clock, SystemClock
+
+
+class Shared:
+    """What stacks share; each of them keeps it alive."""
+
+    def __init__(self, runtime: Runtime, caching: Caching) -> None:
+        self.runtime = runtime
+        self.caching = caching
+
+
+_shared: weakref.WeakValueDictionary[JobConfig, Shared] = weakref.WeakValueDictionary()
+
+
+def shared_by(config: JobConfig, store: Store | None, clock: Clock | None, renderer: Renderer) -> Shared:
+    """Return what all stacks of this config share; ConfigError when this one asks for another."""
+    shared = _shared.get(config)
+    if shared is None:
+        shared = _shared[config] = _made(config, store, clock or SystemClock(), renderer)
+        return shared
+    for name, own in (("store", store), ("clock", clock), ("renderer", None if renderer is render else renderer)):
+        if own is not None and own is not getattr(shared.runtime, name):
+            raise ConfigError(
+                f"{name}: another stack of the same config has another {name}, and all of them share one:"
+                f" give every stack of this config the same {name}, or this one a config of its own"
+            )
+    return shared
+
+
+def _made(config: JobConfig, store: Store | None, clock: Clock, renderer: Renderer) -> Shared:
+    cache_url = config.cache_store or config.store
+    opened = store_at(config.store, clock, cache_url=cache_url) if store is None else store
+    runtime = Runtime(config, opened, clock, renderer)
+    caching = Caching(
+        clock,
+        config.namespace,
+        config.cache_memory,
+        store=None if isinstance(opened, MemoryStore) else opened,
+        settle=runtime.settle,
+        heartbeat=runtime.heartbeat,
+        ordered="+cluster" in cache_url,
+    )
+    return Shared(runtime, caching)

@@ -1,0 +1,176 @@
+"""The cache on a real server: several stacks, one primary or a cluster, and the server stalled."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from forecourt import Cache, EndpointPolicy, JobConfig, PolicyMiddleware
+from tests.asgi import Answer, get
+from tests.servers import Cluster, Valkey, eventually
+
+pytestmark = pytest.mark.valkey
+
+
+class Site:
+    """What stands behind all stacks of a test: a number that answers tell, and writes change."""
+
+    def __init__(self) -> None:
+        self.runs = 0
+        self.number = 0
+        self.seconds = 0.0
+        self.fields: dict[str, str] = {}
+
+    async def read(self, _: Request) -> Response:
+        """Tell the number, after a while."""
+        self.runs += 1
+        number = self.number
+        await asyncio.sleep(self.seconds)
+        return PlainTextResponse(f"{number}" + " " * 2000, headers=self.fields)
+
+    async def write(self, _: Request) -> Response:
+        """Change it."""
+        self.number += 1
+        return PlainTextResponse("done")
+
+    def stack(self, url: str, **policy: object) -> PolicyMiddleware:
+        """Return one process's stack."""
+        cache = Cache(ttl=60, tags={"record:{record_id}"}, **policy)  # type: ignore[arg-type]  # its own words
+        policies = {
+            "read": EndpointPolicy(cache=cache),
+            "write": EndpointPolicy(invalidates={"record:{record_id}"}),
+        }
+        routes = [
+            Route("/records/{record_id}", self.read, name="read"),
+            Route("/records/{record_id}/write", self.write, methods=["POST"], name="write"),
+        ]
+        return PolicyMiddleware(Starlette(routes=routes), config=JobConfig(store=url, endpoints=policies))
+
+
+@asynccontextmanager
+async def stacks(url: str, number: int = 2, **policy: object) -> AsyncIterator[tuple[Site, list[PolicyMiddleware]]]:
+    """Run several stacks over one store."""
+    site = Site()
+    apps = [site.stack(url, **policy) for _ in range(number)]
+    try:
+        yield site, apps
+    finally:
+        for app in apps:
+            await app._stop({})
+
+
+def said(answer: Answer) -> str:
+    """Return what the cache said."""
+    return answer.headers["cache-status"]
+
+
+async def shared(url: str) -> None:
+    """One fills, the other finds it; one writes, and neither finds what was there before."""
+    async with stacks(url) as (site, (one, two)):
+        assert said(await get(one, "/records/1")) == "forecourt; fwd=miss; stored"
+        for _ in range(50):
+            await asyncio.sleep(0.01)
+            if said(await get(two, "/records/1")).startswith("forecourt; hit"):
+                break
+        assert said(await get(two, "/records/1")).startswith("forecourt; hit")
+        runs = site.runs
+        assert (await get(one, "/records/1/write", "POST")).status == 200
+        assert (await get(one, "/records/1")).body.strip() == b"1"
+        await asyncio.sleep(0.05)
+        assert (await get(two, "/records/1")).body.strip() == b"1"
+        assert site.runs <= runs + 2
+
+
+async def test_processes_share(valkey: Valkey) -> None:
+    """On one primary."""
+    await shared(valkey.url)
+
+
+async def test_processes_share_on_a_cluster(valkey_cluster: Cluster) -> None:
+    """Entries, tags and the log lie in different slots."""
+    await shared(valkey_cluster.url)
+
+
+async def test_five_hundred_misses_run_once(valkey: Valkey) -> None:
+    """Over two stacks, each of which has its callers."""
+    async with stacks(valkey.url) as (site, apps):
+        site.seconds = 0.1
+        answers = await asyncio.gather(*[get(app, "/records/1") for app in apps for _ in range(250)])
+        assert site.runs == 1
+        assert {answer.status for answer in answers} == {200}
+
+
+async def test_what_is_not_kept_runs_at_once(valkey: Valkey) -> None:
+    """Once one was seen, nobody waits: forty calls of 50 ms take no more than a few of them."""
+    async with stacks(valkey.url) as (site, apps):
+        site.fields = {"cache-control": "no-store"}
+        site.seconds = 0.05
+        await get(apps[0], "/records/1")
+        await asyncio.sleep(0.05)
+        begun = time.perf_counter()
+        await asyncio.gather(*[get(app, "/records/1") for app in apps for _ in range(20)])
+        assert time.perf_counter() - begun < 1
+        assert site.runs == 41
+
+
+async def test_a_stalled_server_is_a_miss(valkey: Valkey) -> None:
+    """The first waits for a deadline, the others not at all; no 5xx; an invalidation is queued and told later."""
+    async with stacks(valkey.url) as (site, (one, two)):
+        await get(one, "/records/1")
+        await get(two, "/records/1")
+        with valkey.stalled():
+            await asyncio.sleep(0.06)
+            await get(one, "/records/2")
+            begun = time.perf_counter()
+            answers = [await get(one, f"/records/{number}") for number in range(20)]
+            assert {answer.status for answer in answers} == {200}
+            assert time.perf_counter() - begun < 0.5
+            site.number = 5
+            await one.config.cache.invalidate("record:1")
+        await eventually(lambda: not one._caching._queued)
+        await asyncio.sleep(0.1)
+        assert (await get(two, "/records/1")).body.strip() == b"5"
+        assert (await get(one, "/records/1")).body.strip() == b"5"
+
+
+async def test_histories_of_invalidation(valkey: Valkey) -> None:
+    """No read that begins after a write has returned finds less: at once in its own process, in others after 50 ms.
+
+    Reads and writes go on at the same time, with fills in flight and the log's connection stalled now and then.
+    """
+    async with stacks(valkey.url, 3) as (site, apps):
+        site.seconds = 0.002
+        written: list[tuple[float, int, int]] = []
+        seen: list[tuple[float, int, int]] = []
+        over = time.perf_counter() + 2.5
+
+        async def read(at: int) -> None:
+            while time.perf_counter() < over:
+                begun = time.perf_counter()
+                body = (await get(apps[at], "/records/1")).body
+                seen.append((begun, at, int(body)))
+                await asyncio.sleep(0.001)
+
+        async def write(at: int) -> None:
+            while time.perf_counter() < over:
+                await get(apps[at], "/records/1/write", "POST")
+                written.append((time.perf_counter(), at, site.number))
+                await asyncio.sleep(0.03)
+
+        async def stall() -> None:
+            while time.perf_counter() < over - 0.5:
+                await asyncio.sleep(0.4)
+                valkey.pause(0.06)
+
+        await asyncio.gather(*[read(at) for at in range(3) for _ in range(4)], write(0), stall())
+        assert len(seen) > 500
+        for begun, at, number in seen:
+            grace = 0.0 if at == 0 else 0.050
+            least = max((count for when, _, count in written if when + grace <= begun), default=0)
+            assert number >= least, (begun, at, number, least)

@@ -1,0 +1,56 @@
+"""The command behind scripts/soak: run whole forms by name, say how far they are, and fail when one shows a fault."""
+
+import asyncio
+import logging
+import sys
+import time
+from collections.abc import Callable, Iterator
+
+from tests.servers import Valkey
+from tests.soak import faults, over_admission, topologies
+from tests.soak.idempotency_kills import main as kills
+from tests.soak.results import Result
+
+
+def idempotency_kills(trials: int = 300) -> Iterator[Result]:
+    """Workers killed with -9 while they carry out keyed calls: nothing runs twice, nothing stays in progress."""
+    with Valkey() as server:
+        faults = asyncio.run(kills(trials, server.url))
+    yield Result("kill -9 under idempotency claims", f"{trials} trials", f"{faults} faults", faults == 0)
+
+
+SOAKS: dict[str, Callable[[], Iterator[Result]]] = {
+    "over-admission": over_admission.over_admission,
+    "cut-connections": faults.cut_connections,
+    "loop-gap": faults.loop_gap,
+    "gone-and-back": faults.gone_and_back,
+    "kill-9": faults.kill_9,
+    "idempotency-kills": idempotency_kills,
+    "cluster": topologies.cluster,
+    "sentinel": topologies.sentinel,
+}
+
+
+def main(names: list[str]) -> int:
+    """Run these, or all; return 1 when one shows a fault, 2 when one is not known."""
+    if "--list" in names:
+        for name, soak in SOAKS.items():
+            print(f"{name:16} {(soak.__doc__ or '').splitlines()[0]}")
+        return 0
+    if unknown := [name for name in names if name not in SOAKS]:
+        print(f"no soak {', '.join(unknown)}; there are: {', '.join(SOAKS)}", file=sys.stderr)
+        return 2
+    logging.disable()
+    bad = 0
+    for name in names or SOAKS:
+        print(f"== {name}", flush=True)
+        began = time.monotonic()
+        for result in SOAKS[name]():
+            mark, took = "ok " if result.good else "BAD", time.monotonic() - began
+            print(f"{mark} {took:6.1f} s  {result.what} ({result.size}): {result.outcome}", flush=True)
+            bad += not result.good
+    return int(bad > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
