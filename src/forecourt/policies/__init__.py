@@ -9,6 +9,7 @@ from forecourt.policies.endpoint import EndpointPolicy
 from forecourt.policies.flood_guard import FloodGuard
 from forecourt.policies.idempotency import Idempotency
 from forecourt.policies.issuer import Dpop, Introspection, Issuer, TokenCache
+from forecourt.policies.offload import Offload
 from forecourt.policies.rate_limit import RateLimit, local_operation
 from forecourt.policies.retry import Retry
 from forecourt.policies.security import Security
@@ -31,6 +32,7 @@ __all__ = [
     "Idempotency",
     "Introspection",
     "Issuer",
+    "Offload",
     "Quota",
     "RateLimit",
     "Retry",

@@ -7,6 +7,7 @@ from forecourt.policies.circuit_breaker import CircuitBreakerField
 from forecourt.policies.concurrency import ConcurrencyField
 from forecourt.policies.credits import CreditsField
 from forecourt.policies.idempotency import IdempotencyField
+from forecourt.policies.offload import OffloadField
 from forecourt.policies.rate_limit import RateLimits
 from forecourt.policies.retry import RetryField
 from forecourt.policies.security import SecurityField
@@ -31,6 +32,7 @@ class EndpointPolicy(Words):
     circuit_breaker: CircuitBreakerField = None
     timeout: TimeoutField = None
     retry: RetryField = None
+    offload: OffloadField = None
 
     file_words: ClassVar[frozenset[str]] = frozenset({"preset"})
     later: ClassVar[frozenset[str]] = frozenset(
@@ -39,7 +41,6 @@ class EndpointPolicy(Words):
             "logging",
             "max_body",
             "metrics",
-            "offload",
             "priority",
             "tracing",
         }
