@@ -5,6 +5,7 @@ from forecourt.breakers import Breaker
 from forecourt.config import JobConfig
 from forecourt.config_cache import CacheHandle
 from forecourt.deadlines import Deadline, current_deadline
+from forecourt.decisions import Decision
 from forecourt.errors import CircuitOpen, ConfigError, ForecourtError, StoreDown, StoreError, StoreOverloaded
 from forecourt.exchange import Exchange
 from forecourt.ledger import Ledger
@@ -15,12 +16,15 @@ from forecourt.middleware import (
     CreditsMiddleware,
     FloodGuardMiddleware,
     IdempotencyMiddleware,
+    LoggingMiddleware,
+    MetricsMiddleware,
     OffloadMiddleware,
     PolicyMiddleware,
     RateLimitMiddleware,
     RetryMiddleware,
     SecurityMiddleware,
     TimeoutMiddleware,
+    TracingMiddleware,
 )
 from forecourt.policies import (
     Accounts,
@@ -38,15 +42,19 @@ from forecourt.policies import (
     Idempotency,
     Introspection,
     Issuer,
+    Logging,
+    Metrics,
     Offload,
     Quota,
     Retry,
     Security,
     SlidingWindow,
+    Telemetry,
     Throttle,
     Timeout,
     TokenBucket,
     TokenCache,
+    Tracing,
 )
 from forecourt.principals import Principal
 from forecourt.responses import Problem
@@ -73,6 +81,7 @@ __all__ = [
     "CreditsMiddleware",
     "Deadline",
     "Debounce",
+    "Decision",
     "Denied",
     "Dpop",
     "EndpointPolicy",
@@ -87,6 +96,10 @@ __all__ = [
     "Issuer",
     "JobConfig",
     "Ledger",
+    "Logging",
+    "LoggingMiddleware",
+    "Metrics",
+    "MetricsMiddleware",
     "Offload",
     "OffloadMiddleware",
     "PolicyMiddleware",
@@ -103,11 +116,14 @@ __all__ = [
     "StoreDown",
     "StoreError",
     "StoreOverloaded",
+    "Telemetry",
     "Throttle",
     "Timeout",
     "TimeoutMiddleware",
     "TokenBucket",
     "TokenCache",
+    "Tracing",
+    "TracingMiddleware",
     "User",
     "current_deadline",
 ]

@@ -72,7 +72,7 @@ async def _work(app: ASGIApp, given: argparse.Namespace) -> int:
         names = _queues(stack, given.queue)
         side = _QueueThread(stack, names, given.concurrency)
         side.start()
-        print(f"working on {', '.join(names)}, {given.concurrency} jobs at once", flush=True)  # noqa: T201  # a command prints
+        print(f"working on {', '.join(names)}, {given.concurrency} jobs at once", flush=True)  # a command prints
         await stopping.wait()
         await asyncio.to_thread(side.stop, given.drain)
     return 0
@@ -206,7 +206,9 @@ class _Fleet:
                     if code == 2:
                         self._stop()
                         return 2
-                    print(f"a worker ended with {code}; another one starts", file=sys.stderr, flush=True)  # noqa: T201  # a command prints
+                    print(
+                        f"a worker ended with {code}; another one starts", file=sys.stderr, flush=True
+                    )  # a command prints
                     time.sleep(_STARTING_AGAIN)
                     self._children[place] = self._started()
         return self._stop()

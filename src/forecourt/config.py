@@ -48,13 +48,19 @@ from forecourt.policies.issuer import Dpop, Introspection, TokenCache
 from forecourt.policies.keys import KeyRing, key_ring
 from forecourt.policies.limit import KEYS
 from forecourt.policies.quantities import Count
+from forecourt.policies.telemetry import Telemetry
 from forecourt.policies.texts import WebAddress
 from forecourt.policies.wording import Fault, not_allowed, problems, refusal, refused, restated
+from forecourt.telemetry.exposition import MetricsEndpoint
+from forecourt.types import ASGIApp
 
 __all__ = ["EndpointLike", "EndpointProtocol", "FieldSource", "JobConfig", "KeyFunction", "ResolvedPolicy"]
 
 KeyFunction = Callable[..., str | None]
 """Says whom a limit counts: called with the exchange, returns a name, or None to count the client address."""
+
+DecisionHook = Callable[..., None]
+"""Called with the exchange and a `Decision`, within the request, so it must be quick."""
 
 LATER = frozenset({"databases", "upstreams"})
 """Fields that the design names and this version does not have."""
@@ -94,6 +100,12 @@ def _key_function(value: object) -> KeyFunction:
     return value
 
 
+def _hook(value: object) -> DecisionHook | None:
+    if value is not None and (not callable(value) or inspect.iscoroutinefunction(value)):
+        raise refused(value, "must be a plain Python function of (exchange, decision)")
+    return value
+
+
 def _key_functions(table: Mapping[str, KeyFunction]) -> Mapping[str, KeyFunction]:
     taken = [name for name in table if name in KEYS or name.startswith("header:")]
     if taken:
@@ -112,6 +124,8 @@ class JobConfig(BaseSettings):
     words for the `key` of a limit. `flood_guard`: a limit per client address before all else. `accounts`: what
     callers are given to pay credits with. `namespace`: how all keys in the store begin. `limit_headers`: the fields
     that tell callers their limits. `ipv6_prefix`: callers of one such network are one client.
+    `telemetry`: how spans, metrics and logs are made. `on_decision`: a function told (exchange, decision) of each
+    layer's decision.
     `issuers`, `api_keys`, `introspection`, `authenticators`: whose credentials are believed. `dpop`: proofs of
     possession are accepted. `revocation`: each call asks the store whether its token was revoked. `token_cache`: how
     many verified tokens a process remembers. `realm`: what challenges call the service. `tell_scopes`: a 403 names the
@@ -141,6 +155,8 @@ class JobConfig(BaseSettings):
     namespace: Annotated[str, PlainValidator(_namespace)] = "fc"
     limit_headers: Literal["draft-11", "legacy", "both", "none"] = "draft-11"
     ipv6_prefix: Annotated[Count, AfterValidator(_prefix)] = 64
+    telemetry: Telemetry = Field(default_factory=Telemetry)
+    on_decision: Annotated[DecisionHook | None, PlainValidator(_hook)] = None
     issuers: Issuers = ()
     api_keys: ApiKeys | None = None
     introspection: Introspection | None = None
@@ -159,6 +175,7 @@ class JobConfig(BaseSettings):
 
     _policies: Policies = PrivateAttr()
     _jobs: JobsApp = PrivateAttr(default_factory=JobsApp)
+    _metrics: MetricsEndpoint = PrivateAttr(default_factory=MetricsEndpoint)
     _cache: CacheHandle = PrivateAttr(default_factory=CacheHandle)
     _breakers: Breakers = PrivateAttr()
 
@@ -196,6 +213,15 @@ class JobConfig(BaseSettings):
         Raises ConfigError when two equally specific globs set the same field.
         """
         return self._policies.of(name, protocol)
+
+    @property
+    def metrics(self) -> ASGIApp:
+        """The endpoint that Prometheus scrapes: `app.mount("/metrics", config.metrics, name="metrics")`."""
+        return self._metrics
+
+    def unrouted(self) -> ResolvedPolicy:
+        """Return how requests are observed that no route matches."""
+        return self._policies.unrouted()
 
     @property
     def breakers(self) -> Breakers:

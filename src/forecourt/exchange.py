@@ -20,6 +20,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from forecourt.core.jobs import Progress
 from forecourt.deadlines import Deadline
+from forecourt.decisions import Decision, decided
 from forecourt.errors import StoreError, StoreOverloaded
 from forecourt.policies.credits import MOST_CREDITS
 from forecourt.principals import Principal
@@ -114,6 +115,7 @@ class Exchange:
         "endpoint",
         "entered",
         "headers",
+        "listeners",
         "notes",
         "params",
         "price",
@@ -122,8 +124,11 @@ class Exchange:
         "runtime",
         "scope",
         "status",
+        "trace_id",
         "work",
     )
+
+    decided = decided
 
     def __init__(self, runtime: Runtime, scope: Scope) -> None:
         self.runtime = runtime
@@ -137,6 +142,8 @@ class Exchange:
         self.notes: dict[object, Any] = {}
         self.status: int | None = None
         self.refused: Problem | None = None
+        self.listeners: list[Callable[[Decision], object]] = []
+        self.trace_id: str | None = None
         self.broken = False
         """Whether the app raised, before or after its response began."""
         self.entered: list[object] = []
@@ -285,6 +292,7 @@ class Exchange:
 
     def undecided(self, error: StoreError) -> Refusal:
         """Refuse because the store did not decide: 503, as overload or as a service that does not answer."""
+        self.decided("store", "unavailable")
         problem = OVERLOADED if isinstance(error, StoreOverloaded) else STORE_UNAVAILABLE
         return self.refuse(problem, retry_after=1)
 

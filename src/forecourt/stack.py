@@ -29,6 +29,7 @@ from forecourt.layers.offload import OffloadLayer
 from forecourt.layers.rate_limit import RateLimitLayer
 from forecourt.layers.retry import RetryLayer
 from forecourt.layers.timeout import TimeoutLayer
+from forecourt.observers import NAMES, Observers
 from forecourt.routing import Endpoint, RouteTable
 from forecourt.runtime import Runtime
 from forecourt.types import ASGIApp, Scope
@@ -159,7 +160,8 @@ OFFLOAD = "offload"
 
 ERRORS = "errors"
 """Row 1, outermost: one log line and one problem for what nobody handled, whichever layer it came from.
-Row 2 is the endpoint layer, always there: everything below only looks up what it resolved."""
+Row 2 is the endpoint layer, always there: everything below only looks up what it resolved. Rows 3 and 4 are the
+observers: below errors and endpoint, whose work they need, and above all that may refuse, as refusals are seen too."""
 
 ROWS: tuple[Row, ...] = (
     Row(
@@ -193,7 +195,7 @@ ROWS: tuple[Row, ...] = (
 )
 """The rows that are compiled per endpoint, outermost first; the handler's check is always innermost."""
 
-LAYERS: tuple[str, ...] = (ERRORS, *(row.name for row in ROWS))
+LAYERS: tuple[str, ...] = (ERRORS, *NAMES, *(row.name for row in ROWS))
 
 
 def in_order(layers: tuple[str, ...]) -> tuple[str, ...]:
@@ -215,9 +217,10 @@ def in_order(layers: tuple[str, ...]) -> tuple[str, ...]:
     return layers
 
 
-def chain_of(guarded: ASGIApp, site: Site, installed: Sequence[str]) -> Chain:
+def chain_of(guarded: ASGIApp, site: Site, installed: Sequence[str], observers: Observers) -> Chain:
     """Return the chain of the layers that this site needs, of those installed, around its handler's check."""
     app: ASGIApp = HandlerLayer(guarded, endpoint=site.endpoint, ran=_check(site.endpoint, site.table))
+    app = observers.around_handler(app, site.endpoint, site.policy)
     layers: list[object] = []
     for row in reversed(ROWS):
         layer = row.build(app, site) if row.name in installed else None

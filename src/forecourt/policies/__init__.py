@@ -14,6 +14,7 @@ from forecourt.policies.rate_limit import RateLimit, local_operation
 from forecourt.policies.retry import Retry
 from forecourt.policies.security import Security
 from forecourt.policies.strategies import Debounce, FixedWindow, SlidingWindow, Throttle, TokenBucket
+from forecourt.policies.telemetry import Logging, Metrics, Telemetry, Tracing
 from forecourt.policies.timeout import Timeout
 
 __all__ = [
@@ -32,15 +33,19 @@ __all__ = [
     "Idempotency",
     "Introspection",
     "Issuer",
+    "Logging",
+    "Metrics",
     "Offload",
     "Quota",
     "RateLimit",
     "Retry",
     "Security",
     "SlidingWindow",
+    "Telemetry",
     "Throttle",
     "Timeout",
     "TokenBucket",
     "TokenCache",
+    "Tracing",
     "local_operation",
 ]

@@ -11,6 +11,7 @@ from forecourt.policies.offload import OffloadField
 from forecourt.policies.rate_limit import RateLimits
 from forecourt.policies.retry import RetryField
 from forecourt.policies.security import SecurityField
+from forecourt.policies.telemetry import LoggingField, MetricsField, TracingField
 from forecourt.policies.timeout import TimeoutField
 from forecourt.policies.wording import Words
 
@@ -33,15 +34,15 @@ class EndpointPolicy(Words):
     timeout: TimeoutField = None
     retry: RetryField = None
     offload: OffloadField = None
+    tracing: TracingField = None
+    metrics: MetricsField = None
+    logging: LoggingField = None
 
     file_words: ClassVar[frozenset[str]] = frozenset({"preset"})
     later: ClassVar[frozenset[str]] = frozenset(
         {
             "encryption",
-            "logging",
             "max_body",
-            "metrics",
             "priority",
-            "tracing",
         }
     )
