@@ -14,6 +14,7 @@ from forecourt.policies.concurrency import Concurrency
 from forecourt.policies.credits import Credits
 from forecourt.policies.endpoint import EndpointPolicy
 from forecourt.policies.idempotency import Idempotency
+from forecourt.policies.offload import Offload
 from forecourt.policies.rate_limit import RateLimit
 from forecourt.policies.retry import Retry
 from forecourt.policies.security import Security
@@ -89,6 +90,12 @@ class ResolvedPolicy:
         """What a call costs; None when off."""
         value = self.fields["credits"].value
         return value if isinstance(value, Credits) else None
+
+    @property
+    def offload(self) -> Offload | None:
+        """How a call becomes a job; None when off."""
+        value = self.fields["offload"].value
+        return value if isinstance(value, Offload) else None
 
     @property
     def tracing(self) -> Tracing | None:

@@ -18,6 +18,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
+from forecourt.core.jobs import Progress
 from forecourt.deadlines import Deadline
 from forecourt.decisions import Decision, decided
 from forecourt.errors import StoreError, StoreOverloaded
@@ -184,6 +185,10 @@ class Exchange:
         if type(amount) is not int or not 0 <= amount <= MOST_CREDITS:
             raise ValueError(f"charge({amount!r}): must be a whole number of credits, 0 to {MOST_CREDITS}")
         self.price = (self.price or 0) + amount
+
+    def progress(self, done: float, note: str = "") -> None:
+        """Say how far this call's job has come, 0 to 1, in a word for its owner; ValueError for other numbers."""
+        self.notes[Progress] = Progress.of(done, note)
 
     async def run(self, app: ASGIApp, receive: Receive, send: Send) -> None:
         """Pass through `app`; whatever was granted is settled by the end, however it ends.

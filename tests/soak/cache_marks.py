@@ -155,7 +155,7 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=4)
     parser.add_argument("--seed", type=int, default=int.from_bytes(os.urandom(4)))
     given = parser.parse_args()
-    print(f"seed {given.seed}")  # a command
+    print(f"seed {given.seed}")
     with Valkey() as server, multiprocessing.get_context("spawn").Pool(given.processes) as pool:
         each = given.requests // given.processes
         outcomes = sum(

@@ -132,6 +132,8 @@ class Answering:
             return False
         if use == "stale" or self._early(entry, now):
             self._refresh(entry)
+        else:
+            self._give_lead_back()  # stale for the store, but not for this caller
         self._exchange.notes[HIT] = True
         self._exchange.decided("cache", "stale" if use == "stale" else "hit")
         await serve(entry, now, visit.method, visit.fields, self._send)

@@ -9,6 +9,7 @@ from forecourt.policies.endpoint import EndpointPolicy
 from forecourt.policies.flood_guard import FloodGuard
 from forecourt.policies.idempotency import Idempotency
 from forecourt.policies.issuer import Dpop, Introspection, Issuer, TokenCache
+from forecourt.policies.offload import Offload
 from forecourt.policies.rate_limit import RateLimit, local_operation
 from forecourt.policies.retry import Retry
 from forecourt.policies.security import Security
@@ -34,6 +35,7 @@ __all__ = [
     "Issuer",
     "Logging",
     "Metrics",
+    "Offload",
     "Quota",
     "RateLimit",
     "Retry",

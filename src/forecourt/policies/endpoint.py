@@ -7,6 +7,7 @@ from forecourt.policies.circuit_breaker import CircuitBreakerField
 from forecourt.policies.concurrency import ConcurrencyField
 from forecourt.policies.credits import CreditsField
 from forecourt.policies.idempotency import IdempotencyField
+from forecourt.policies.offload import OffloadField
 from forecourt.policies.rate_limit import RateLimits
 from forecourt.policies.retry import RetryField
 from forecourt.policies.security import SecurityField
@@ -32,6 +33,7 @@ class EndpointPolicy(Words):
     circuit_breaker: CircuitBreakerField = None
     timeout: TimeoutField = None
     retry: RetryField = None
+    offload: OffloadField = None
     tracing: TracingField = None
     metrics: MetricsField = None
     logging: LoggingField = None
@@ -41,7 +43,6 @@ class EndpointPolicy(Words):
         {
             "encryption",
             "max_body",
-            "offload",
             "priority",
         }
     )
