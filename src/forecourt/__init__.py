@@ -5,6 +5,7 @@ from forecourt.breakers import Breaker
 from forecourt.config import JobConfig
 from forecourt.config_cache import CacheHandle
 from forecourt.deadlines import Deadline, current_deadline
+from forecourt.decisions import Decision
 from forecourt.errors import CircuitOpen, ConfigError, ForecourtError, StoreDown, StoreError, StoreOverloaded
 from forecourt.exchange import Exchange
 from forecourt.ledger import Ledger
@@ -16,11 +17,15 @@ from forecourt.middleware import (
     CreditsMiddleware,
     FloodGuardMiddleware,
     IdempotencyMiddleware,
+    LoggingMiddleware,
+    MetricsMiddleware,
+    OffloadMiddleware,
     PolicyMiddleware,
     RateLimitMiddleware,
     RetryMiddleware,
     SecurityMiddleware,
     TimeoutMiddleware,
+    TracingMiddleware,
 )
 from forecourt.policies import (
     Accounts,
@@ -38,14 +43,19 @@ from forecourt.policies import (
     Idempotency,
     Introspection,
     Issuer,
+    Logging,
+    Metrics,
+    Offload,
     Quota,
     Retry,
     Security,
     SlidingWindow,
+    Telemetry,
     Throttle,
     Timeout,
     TokenBucket,
     TokenCache,
+    Tracing,
 )
 from forecourt.principals import Principal
 from forecourt.responses import Problem
@@ -72,6 +82,7 @@ __all__ = [
     "CreditsMiddleware",
     "Deadline",
     "Debounce",
+    "Decision",
     "Denied",
     "Dpop",
     "EndpointPolicy",
@@ -87,6 +98,12 @@ __all__ = [
     "JobConfig",
     "Ledger",
     "Limits",
+    "Logging",
+    "LoggingMiddleware",
+    "Metrics",
+    "MetricsMiddleware",
+    "Offload",
+    "OffloadMiddleware",
     "PolicyMiddleware",
     "Principal",
     "Problem",
@@ -101,11 +118,14 @@ __all__ = [
     "StoreDown",
     "StoreError",
     "StoreOverloaded",
+    "Telemetry",
     "Throttle",
     "Timeout",
     "TimeoutMiddleware",
     "TokenBucket",
     "TokenCache",
+    "Tracing",
+    "TracingMiddleware",
     "User",
     "current_deadline",
 ]

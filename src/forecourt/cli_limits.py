@@ -58,7 +58,7 @@ def _run(given: argparse.Namespace) -> int:
     config, endpoints = _target(given.target)
     if config.store.startswith("memory:"):
         raise ConfigError("store: limits in memory:// are their process's own; name the service's store")
-    print(asyncio.run(_done(config, endpoints, given)))  # noqa: T201  # a command prints
+    print(asyncio.run(_done(config, endpoints, given)))
     return 0
 
 
