@@ -92,7 +92,7 @@ async def test_peek_tells_what_the_next_call_finds(limit: RateLimit, store: Stor
         clock.advance(passing)
         first = await limits.peek("t", HERE)
         assert await limits.peek("t", HERE) == first
-        assert await status(JobConfig(**dict(config)), store, clock) == (200 if first[0].passes else 429)
+        assert await status(config_of(limit), store, clock) == (200 if first[0].passes else 429)
 
 
 @on_both
@@ -102,7 +102,7 @@ async def test_more_comes_when_peek_says(limit: RateLimit, store: Store, clock: 
     config = config_of(limit)
     limits = Limits(config, store)
     for _ in range(4):
-        await status(JobConfig(**dict(config)), store, clock)
+        await status(config_of(limit), store, clock)
     (spent,) = await limits.peek("t", HERE)
     assert spent.more_in > 0
     clock.advance(spent.more_in - 0.000_001)
@@ -119,7 +119,7 @@ async def test_reset_begins_anew(limit: RateLimit, store: Store, clock: FakeCloc
     limits = Limits(config, store)
     untouched = await limits.peek("t", HERE)
     for _ in range(4):
-        await status(JobConfig(**dict(config)), store, clock)
+        await status(config_of(limit), store, clock)
     spent = await limits.peek("t", HERE)
     assert spent != untouched
     await limits.reset("t", ("client", "192.0.2.2"))
