@@ -5,9 +5,13 @@ import pytest
 from forecourt.caching import tier as tiers
 from forecourt.caching.caching import Caching
 from forecourt.caching.flights import Flights
+from forecourt.caching.spots import Spot
 from forecourt.caching.tier import MOST_VARIANTS, Tier
 from forecourt.core.caching.entries import OVERHEAD, Entry
 from forecourt.core.caching.freshness import Life
+from forecourt.leases import Heartbeat
+from forecourt.stores.contract import Answer
+from forecourt.stores.memory import MemoryStore
 from forecourt.testing import FakeClock
 
 
@@ -100,3 +104,21 @@ async def test_nothing_is_cut_by_nothing() -> None:
     assert "0 invalidations queued" in repr(caching)
     assert caching.tag_id("a") == caching.tag_id("a") != caching.tag_id("b")
     assert Flights().get("nothing") is None
+
+
+async def test_a_log_that_was_asked_for_in_vain_is_not_waited_for() -> None:
+    """A trip that failed leaves nothing behind: the next answers are read as what was asked then."""
+    clock = FakeClock()
+    store = MemoryStore(clock)
+    heartbeat = Heartbeat(store.settle, clock)
+    caching = Caching(clock, "fc", 1000, store=store, settle=lambda _: None, heartbeat=heartbeat)
+    guard = caching.guard
+    assert guard is not None
+    spot = Spot(("k",), (), (), ("tag",), seen=0)
+    asked = [question.kind for question in caching.questions(spot, "a")]  # and there is no answer
+    assert asked == ["cache_tag", "cache_look", "cache_log"]
+    guard.read(Answer("go", (0, 1, b"")), 0, clock.now())
+    questions = caching.questions(spot, "a")
+    assert [question.kind for question in questions] == asked[:-1]
+    assert caching.read(spot, await store.decide(questions)).leads
+    await caching.stop()

@@ -1,6 +1,5 @@
 """The circuit breaker's decisions: beside a naive oracle, beside interlock-cb, and case by case."""
 
-import os
 from dataclasses import dataclass, field
 
 import pytest
@@ -14,8 +13,9 @@ from interlock.state import State as Theirs
 
 from forecourt.core.breaker import FULL, Circuit, Closed, Ended, HalfOpen, Open, Permit, Refused, Rules
 from forecourt.types import SECOND
+from tests.core.bench import examples
 
-EXAMPLES = int(os.environ.get("FORECOURT_EXAMPLES", "25"))
+EXAMPLES = examples(25)
 START = 1_700_000_000 * SECOND
 
 

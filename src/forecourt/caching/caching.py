@@ -125,6 +125,7 @@ class Caching:
         args = (spot.variant, spot.names_text, own, LEAD, unwanted)
         asked.append(Question("cache_look", self._key(spot), args, "miss"))
         now = self.clock.now()
+        spot.reading = None  # one that was asked before may have had no answer
         if self.guard is not None and not self.guard.holds(now):
             reading = self.guard.question()
             spot.reading = int(reading.args[0]), now
