@@ -45,6 +45,7 @@ from forecourt.policies import (
     Timeout,
     TokenBucket,
     TokenCache,
+    Upstream,
 )
 from forecourt.principals import Principal
 from forecourt.responses import Problem
@@ -104,6 +105,7 @@ __all__ = [
     "TimeoutMiddleware",
     "TokenBucket",
     "TokenCache",
+    "Upstream",
     "User",
     "current_deadline",
 ]

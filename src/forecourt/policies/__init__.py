@@ -14,6 +14,7 @@ from forecourt.policies.retry import Retry
 from forecourt.policies.security import Security
 from forecourt.policies.strategies import Debounce, FixedWindow, SlidingWindow, Throttle, TokenBucket
 from forecourt.policies.timeout import Timeout
+from forecourt.policies.upstream import Upstream
 
 __all__ = [
     "Accounts",
@@ -40,5 +41,6 @@ __all__ = [
     "Timeout",
     "TokenBucket",
     "TokenCache",
+    "Upstream",
     "local_operation",
 ]
