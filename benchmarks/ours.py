@@ -1,5 +1,6 @@
 """Our own side: an app with the stack in front, as the README shows it."""
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,7 +13,8 @@ NEVER_FULL = 1_000_000
 
 
 def config(limits: Sequence[Any] | Any = None, store: str | None = None, **fields: Any) -> JobConfig:
-    """Return a config with these limits for every endpoint; without a store, in memory."""
+    """Return a config with these limits for every endpoint; without a store, in memory. Lines go to nowhere."""
+    fields.setdefault("telemetry", {"log_to": os.devnull, "log_format": "json"})
     return JobConfig(default=EndpointPolicy(rate_limit=limits), store=store or MEMORY, **fields)
 
 

@@ -139,6 +139,8 @@ def _known_token(run: Run) -> list[float]:
 
 _ALONE = "forecourt, one limit, that layer alone"
 
+_OTEL = "OpenTelemetry ASGI, "
+
 TARGETS = (
     Target(
         "whole stack in memory, added / one no-op BaseHTTPMiddleware",
@@ -150,7 +152,11 @@ TARGETS = (
         0.10,
         _of("assembly", "get", "forecourt, Valkey", "typical assembly"),
     ),
-    Target("whole stack with a recorded span / OTel ASGI alone with its defaults", 0.9, _unmeasured),
+    Target(
+        "whole stack with a recorded span / OTel ASGI alone with its defaults",
+        0.9,
+        _of("observers", "tracing", "forecourt, the whole stack, sampled", "OpenTelemetry ASGI, defaults"),
+    ),
     Target("trips to the store of a GET", 1, _trips("assembly", "get", "forecourt, Valkey")),
     Target("trips to the store of an idempotent POST", 2, _unmeasured),
     Target(
@@ -210,6 +216,13 @@ TARGETS = (
         0.5,
         _best("rate_limit", "valkey_64", _ALONE),
     ),
+    Target(
+        "tracing sampled off / OTel ASGI sampled off",
+        0.5,
+        _of("observers", "tracing", "forecourt, tracing, sampled off", f"{_OTEL}sampled off"),
+    ),
+    Target("metrics / the best peer", 0.25, _best("observers", "metrics", "forecourt, metrics")),
+    Target("access log / the best peer", 0.4, _best("observers", "logs", "forecourt, logging")),
     Target("the breaker / pybreaker, the cheapest peer", 1.5, _added_by("peers", "breaker", "forecourt", "pybreaker")),
     Target("the breaker / interlock-cb", 0.5, _added_by("peers", "breaker", "forecourt", "interlock-cb")),
 )

@@ -7,14 +7,14 @@ from benchmarks.apps import KB, fastapi
 from benchmarks.bench import Bench
 from benchmarks.calls import Call
 from benchmarks.harness import Variant
-from benchmarks.peers import breakers, caches, idempotency, telemetry
+from benchmarks.peers import breakers, caches, idempotency
 from benchmarks.peers.parts import Part, alone
 from benchmarks.results import Table
 from forecourt import Cache, EndpointPolicy, Idempotency, JobConfig
 
 TITLE = "Peers of layers to come"
 ABOUT = (
-    "Caches, idempotency, breakers, tracing, metrics and logs of other packages, each alone "
+    "Caches, idempotency and breakers of other packages, each alone "
     "on one FastAPI route that answers 1 KB. forecourt's rows join these tables as its layers land."
 )
 MISSING = [
@@ -29,12 +29,7 @@ _MISS = Call(path="/records/{}")
 async def run(bench: Bench) -> list[Table]:
     """Measure all tables."""
     url = bench.server.url
-    tables = [
-        await _table(bench, "tracing", "Tracing", _tracing(), reference="OpenTelemetry ASGI, defaults"),
-        await _table(bench, "metrics", "Metrics", _metrics()),
-        await _table(bench, "metrics_50", "Metrics, last of 50 routes", _metrics("fifty", 50), routes=50),
-        await _table(bench, "logs", "Logs", _logs()),
-    ]
+    tables = []
     for where, place in (("memory", None), ("valkey", url)):
         for what in ("hit", "miss"):
             with tempfile.TemporaryDirectory() as directory:
@@ -75,19 +70,6 @@ async def _table(
     if instead:
         return Table(key, f"{title}: a ratio to the call without it", rows, reference=FLOOR)
     return Table(key, title, rows, floor=FLOOR, reference=reference)
-
-
-def _tracing() -> list[Variant]:
-    parts = (telemetry.otel(), telemetry.otel(all_spans=False), telemetry.otel(sampled=False))
-    return [alone(part) for part in parts]
-
-
-def _metrics(name: str = "one", routes: int = 1) -> list[Variant]:
-    return [alone(part, routes=routes) for part in (telemetry.instrumentator(), telemetry.starlette_exporter(name))]
-
-
-def _logs() -> list[Variant]:
-    return [alone(telemetry.structlog_part(way)) for way in ("json", "orjson", "stdlib", "BaseHTTPMiddleware")]
 
 
 def _caches(url: str | None, directory: str) -> list[Part]:

@@ -5,6 +5,7 @@ from forecourt.breakers import Breaker
 from forecourt.config import JobConfig
 from forecourt.config_cache import CacheHandle
 from forecourt.deadlines import Deadline, current_deadline
+from forecourt.decisions import Decision
 from forecourt.errors import CircuitOpen, ConfigError, ForecourtError, StoreDown, StoreError, StoreOverloaded
 from forecourt.exchange import Exchange
 from forecourt.ledger import Ledger
@@ -15,11 +16,15 @@ from forecourt.middleware import (
     CreditsMiddleware,
     FloodGuardMiddleware,
     IdempotencyMiddleware,
+    LoggingMiddleware,
+    MetricsMiddleware,
+    OffloadMiddleware,
     PolicyMiddleware,
     RateLimitMiddleware,
     RetryMiddleware,
     SecurityMiddleware,
     TimeoutMiddleware,
+    TracingMiddleware,
 )
 from forecourt.policies import (
     Accounts,
@@ -37,14 +42,19 @@ from forecourt.policies import (
     Idempotency,
     Introspection,
     Issuer,
+    Logging,
+    Metrics,
+    Offload,
     Quota,
     Retry,
     Security,
     SlidingWindow,
+    Telemetry,
     Throttle,
     Timeout,
     TokenBucket,
     TokenCache,
+    Tracing,
     Upstream,
 )
 from forecourt.principals import Principal
@@ -72,6 +82,7 @@ __all__ = [
     "CreditsMiddleware",
     "Deadline",
     "Debounce",
+    "Decision",
     "Denied",
     "Dpop",
     "EndpointPolicy",
@@ -86,6 +97,12 @@ __all__ = [
     "Issuer",
     "JobConfig",
     "Ledger",
+    "Logging",
+    "LoggingMiddleware",
+    "Metrics",
+    "MetricsMiddleware",
+    "Offload",
+    "OffloadMiddleware",
     "PolicyMiddleware",
     "Principal",
     "Problem",
@@ -100,11 +117,14 @@ __all__ = [
     "StoreDown",
     "StoreError",
     "StoreOverloaded",
+    "Telemetry",
     "Throttle",
     "Timeout",
     "TimeoutMiddleware",
     "TokenBucket",
     "TokenCache",
+    "Tracing",
+    "TracingMiddleware",
     "Upstream",
     "User",
     "current_deadline",

@@ -2,6 +2,7 @@
 
 forecourt check module:app     exit 1 and one line for each thing that would stop it at startup
 forecourt show module:app      endpoint, path, policies, and where each came from
+forecourt worker module:app    run the jobs of its queues
 forecourt credits …            grant credits, read a balance, read an account's journal
 forecourt keys …               create, rotate, list and revoke API keys
 forecourt token                sign a token of the development issuer
@@ -9,17 +10,15 @@ forecourt revoke …             revoke a token, or all that a subject was given
 """
 
 import argparse
-import importlib
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
 
-from forecourt import cli_auth, cli_credits
+from forecourt import cli_auth, cli_credits, cli_worker
+from forecourt.cli_app import imported
 from forecourt.config import ResolvedPolicy
 from forecourt.errors import ConfigError, StoreError
 from forecourt.inspection import Inspection, inspect
 from forecourt.routing import Endpoint
-from forecourt.types import ASGIApp
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -47,11 +46,12 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("--strict", action="store_true", help="also say what is weak")
     cli_credits.add_to(commands)
     cli_auth.add_to(commands)
+    cli_worker.add_to(commands)
     return parser
 
 
 def _check(given: argparse.Namespace) -> int:
-    inspection = inspect(_imported(given.app))
+    inspection = inspect(imported(given.app))
     problems = [*inspection.problems, *(inspection.weaknesses if given.strict else ())]
     for problem in problems:
         print(problem)
@@ -63,7 +63,7 @@ def _check(given: argparse.Namespace) -> int:
 
 
 def _show(given: argparse.Namespace) -> int:
-    inspection = inspect(_imported(given.app))
+    inspection = inspect(imported(given.app))
     rows = [("ENDPOINT", "METHODS", "PATH", "POLICY", "FROM"), *_rows(inspection)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
@@ -106,23 +106,6 @@ def _spelt(value: object) -> str:
         return repr(value)
     given = {name: getattr(value, name) for name, field in fields.items() if getattr(value, name) != field.default}
     return f"{type(value).__name__}({', '.join(f'{name}={said!r}' for name, said in given.items() if said != {})})"
-
-
-def _imported(target: str) -> ASGIApp:
-    """Import `module:app` as servers do, the working directory first."""
-    module, _, variable = target.partition(":")
-    if not module or not variable:
-        raise ConfigError(f"{target!r} names no app: say module:app, as in main:app")
-    sys.path.insert(0, str(Path.cwd()))
-    try:
-        app: object = importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        raise ConfigError(f"{target!r}: there is no module {error.name!r} to import") from error
-    for part in variable.split("."):
-        app = getattr(app, part, None)
-    if not callable(app):
-        raise ConfigError(f"{target!r}: module {module!r} has no app called {variable!r}")
-    return app
 
 
 if __name__ == "__main__":

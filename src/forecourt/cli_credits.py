@@ -42,7 +42,7 @@ def _run(given: argparse.Namespace) -> int:
     config = JobConfig.from_file(given.config) if given.config else JobConfig()
     if config.store.startswith("memory:"):
         raise ConfigError("store: accounts in memory:// are their process's own; name the service's store")
-    print(asyncio.run(_done(config, given)))  # noqa: T201  # a command prints
+    print(asyncio.run(_done(config, given)))  # a command prints
     return 0
 
 

@@ -36,6 +36,7 @@ from forecourt.config_cache import CacheHandle
 from forecourt.config_check import EndpointLike, misfits
 from forecourt.config_credentials import Authenticators, Issuers, metadata_address, uncredited
 from forecourt.config_file import read
+from forecourt.config_jobs import JobsApp, job_misfits, queue_addresses, shown_addresses
 from forecourt.config_limits import disagreements
 from forecourt.config_policies import EndpointProtocol, FieldSource, Policies, ResolvedPolicy
 from forecourt.errors import ConfigError
@@ -44,12 +45,16 @@ from forecourt.policies.credits import Accounts
 from forecourt.policies.endpoint import EndpointPolicy
 from forecourt.policies.flood_guard import FloodGuard
 from forecourt.policies.issuer import Dpop, Introspection, TokenCache
+from forecourt.policies.keys import KeyRing, key_ring
 from forecourt.policies.limit import KEYS
 from forecourt.policies.quantities import Count
+from forecourt.policies.telemetry import Telemetry
 from forecourt.policies.terms import NAMED
 from forecourt.policies.texts import WebAddress
 from forecourt.policies.upstream import Upstream
 from forecourt.policies.wording import Fault, not_allowed, problems, refusal, refused, restated
+from forecourt.telemetry.exposition import MetricsEndpoint
+from forecourt.types import ASGIApp
 from forecourt.upstreams import Upstreams
 
 if TYPE_CHECKING:
@@ -60,7 +65,10 @@ __all__ = ["EndpointLike", "EndpointProtocol", "FieldSource", "JobConfig", "KeyF
 KeyFunction = Callable[..., str | None]
 """Says whom a limit counts: called with the exchange, returns a name, or None to count the client address."""
 
-LATER = frozenset({"databases", "keys", "queues"})
+DecisionHook = Callable[..., None]
+"""Called with the exchange and a `Decision`, within the request, so it must be quick."""
+
+LATER = frozenset({"databases"})
 """Fields that the design names and this version does not have."""
 
 _NAMESPACE = re.compile(r"[A-Za-z0-9_-]{1,32}")
@@ -104,6 +112,12 @@ def _key_function(value: object) -> KeyFunction:
     return value
 
 
+def _hook(value: object) -> DecisionHook | None:
+    if value is not None and (not callable(value) or inspect.iscoroutinefunction(value)):
+        raise refused(value, "must be a plain Python function of (exchange, decision)")
+    return value
+
+
 def _key_functions(table: Mapping[str, KeyFunction]) -> Mapping[str, KeyFunction]:
     taken = [name for name in table if name in KEYS or name.startswith("header:")]
     if taken:
@@ -122,11 +136,14 @@ class JobConfig(BaseSettings):
     words for the `key` of a limit. `flood_guard`: a limit per client address before all else. `accounts`: what
     callers are given to pay credits with. `namespace`: how all keys in the store begin. `limit_headers`: the fields
     that tell callers their limits. `ipv6_prefix`: callers of one such network are one client.
+    `telemetry`: how spans, metrics and logs are made. `on_decision`: a function told (exchange, decision) of each
+    layer's decision.
     `issuers`, `api_keys`, `introspection`, `authenticators`: whose credentials are believed. `dpop`: proofs of
     possession are accepted. `revocation`: each call asks the store whether its token was revoked. `token_cache`: how
     many verified tokens a process remembers. `realm`: what challenges call the service. `tell_scopes`: a 403 names the
-    scopes that the endpoint asks for. `resource`: the service's own address, of RFC 9728. `upstreams`: servers that
-    handlers call, by name.
+    scopes that the endpoint asks for. `resource`: the service's own address, of RFC 9728.
+    `queues`: where jobs wait, addresses by name. `keys`: secrets that sign jobs, `["env:NAME"]`; the first signs, all
+    verify. `upstreams`: servers that handlers call, by name.
 
     Frozen, and equal only to itself. Raises ConfigError.
     """
@@ -150,6 +167,8 @@ class JobConfig(BaseSettings):
     namespace: Annotated[str, PlainValidator(_namespace)] = "fc"
     limit_headers: Literal["draft-11", "legacy", "both", "none"] = "draft-11"
     ipv6_prefix: Annotated[Count, AfterValidator(_prefix)] = 64
+    telemetry: Telemetry = Field(default_factory=Telemetry)
+    on_decision: Annotated[DecisionHook | None, PlainValidator(_hook)] = None
     issuers: Issuers = ()
     api_keys: ApiKeys | None = None
     introspection: Introspection | None = None
@@ -164,7 +183,14 @@ class JobConfig(BaseSettings):
         default_factory=dict
     )
 
+    queues: Annotated[Mapping[str, str], PlainValidator(queue_addresses), AfterValidator(_frozen)] = Field(
+        default_factory=dict
+    )
+    keys: Annotated[Sequence[str | bytes] | KeyRing | None, PlainValidator(key_ring)] = None
+
     _policies: Policies = PrivateAttr()
+    _jobs: JobsApp = PrivateAttr(default_factory=JobsApp)
+    _metrics: MetricsEndpoint = PrivateAttr(default_factory=MetricsEndpoint)
     _cache: CacheHandle = PrivateAttr(default_factory=CacheHandle)
     _breakers: Breakers = PrivateAttr()
     _outgoing: Upstreams = PrivateAttr()
@@ -178,9 +204,12 @@ class JobConfig(BaseSettings):
         return self is other
 
     def __repr_args__(self) -> Iterable[tuple[str | None, object]]:
-        """Show the fields, the store without its password."""
+        """Show the fields, addresses without their passwords."""
         for name, value in super().__repr_args__():
-            yield name, redacted(str(value)) if name in ("store", "cache_store") and value else value
+            if name == "queues":
+                yield name, shown_addresses(self.queues)
+            else:
+                yield name, redacted(str(value)) if name in ("store", "cache_store") and value else value
 
     @property
     def cache(self) -> CacheHandle:
@@ -200,6 +229,15 @@ class JobConfig(BaseSettings):
         Raises ConfigError when two equally specific globs set the same field.
         """
         return self._policies.of(name, protocol)
+
+    @property
+    def metrics(self) -> ASGIApp:
+        """The endpoint that Prometheus scrapes: `app.mount("/metrics", config.metrics, name="metrics")`."""
+        return self._metrics
+
+    def unrouted(self) -> ResolvedPolicy:
+        """Return how requests are observed that no route matches."""
+        return self._policies.unrouted()
 
     @property
     def breakers(self) -> Breakers:
@@ -222,7 +260,22 @@ class JobConfig(BaseSettings):
     def check(self, endpoints: Sequence[EndpointLike], layers: Sequence[str]) -> list[str]:
         """Return a line for each thing that does not fit an app's endpoints and the layers of its stack."""
         found = misfits(self._policies, endpoints, layers, flood_guard=self.flood_guard is not None)
-        return found + uncredited(self, self._policies, endpoints)
+        return [*found, *uncredited(self, self._policies, endpoints), *self._job_misfits(endpoints)]
+
+    def _job_misfits(self, endpoints: Sequence[EndpointLike]) -> Iterable[str]:
+        return job_misfits(
+            self._policies, endpoints, queues=self.queues, store=self.store, keys=self.key_ring, app=self._jobs
+        )
+
+    @property
+    def key_ring(self) -> KeyRing | None:
+        """The keys that `keys` names."""
+        return self.keys if isinstance(self.keys, KeyRing) else None
+
+    @property
+    def jobs(self) -> JobsApp:
+        """The endpoints that show jobs, to be mounted: `app.mount("/jobs", config.jobs, name="jobs")`."""
+        return self._jobs
 
     @property
     def resource_metadata(self) -> str:

@@ -15,6 +15,7 @@ from forecourt.config_policies import (
 from forecourt.core.retrying import IDEMPOTENT
 from forecourt.errors import ConfigError
 from forecourt.policies.wording import nearest, not_allowed, spelt
+from forecourt.telemetry.extras import NEEDS, installed, missing
 
 _MOST_LISTED = 8
 
@@ -71,6 +72,7 @@ def misfits(
         found += _without_fallback(policy)
         found += _unsafe_retry(policy, endpoint)
     found += _without_layer(resolved, layers, flood_guard=flood_guard)
+    found += _without_extra(resolved)
     return list(dict.fromkeys(found))
 
 
@@ -170,6 +172,15 @@ def _without_layer(policies: Sequence[ResolvedPolicy], layers: Sequence[str], *,
     for layer, what in used:
         if layer not in layers:
             yield f"{what}: the stack has no {layer} layer; it has {', '.join(layers) or 'none'}"
+
+
+def _without_extra(policies: Sequence[ResolvedPolicy]) -> Iterator[str]:
+    """Tell of observers that are asked for and whose package is not installed."""
+    for policy in policies:
+        for field in NEEDS:
+            said = policy.fields[field]
+            if said.value is not None and not installed(field):
+                yield f"{field} of {said.source}: {missing(field)}"
 
 
 def _handler(endpoint: EndpointLike) -> object:

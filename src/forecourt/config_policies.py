@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import translate
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeVar
 
 from forecourt.config_idempotency import nobodys_keys
 from forecourt.errors import ConfigError
@@ -14,11 +14,14 @@ from forecourt.policies.concurrency import Concurrency
 from forecourt.policies.credits import Credits
 from forecourt.policies.endpoint import EndpointPolicy
 from forecourt.policies.idempotency import Idempotency
+from forecourt.policies.offload import Offload
 from forecourt.policies.rate_limit import RateLimit
 from forecourt.policies.retry import Retry
 from forecourt.policies.security import Security
+from forecourt.policies.telemetry import Logging, Metrics, Tracing
 from forecourt.policies.timeout import Timeout
-from forecourt.policies.wording import spelt
+from forecourt.policies.wording import Words, spelt
+from forecourt.telemetry.extras import installed
 
 EndpointProtocol = Literal["http", "websocket", "any"]
 
@@ -27,8 +30,13 @@ DOCS_ROUTES = frozenset({"openapi", "swagger_ui_html", "swagger_ui_redirect", "r
 
 FIELDS = tuple(EndpointPolicy.model_fields)
 
+NO_ONE = "off"
+"""The source of a field that no one said anything about."""
+
 WEBSOCKET_COUNTS = frozenset({"connect", "message"})
 """What a limit can count on WebSockets only."""
+
+Observer = TypeVar("Observer", bound=Words)
 
 _WILD = re.compile(r"\[[^\]]*\]|[*?]")
 
@@ -84,6 +92,27 @@ class ResolvedPolicy:
         return value if isinstance(value, Credits) else None
 
     @property
+    def offload(self) -> Offload | None:
+        """How a call becomes a job; None when off."""
+        value = self.fields["offload"].value
+        return value if isinstance(value, Offload) else None
+
+    @property
+    def tracing(self) -> Tracing | None:
+        """How it is traced; None when off. Where no one says anything it is on if its extra is installed."""
+        return observer("tracing", self.fields["tracing"], Tracing)
+
+    @property
+    def metrics(self) -> Metrics | None:
+        """How it is counted; None when off. Where no one says anything it is on if its extra is installed."""
+        return observer("metrics", self.fields["metrics"], Metrics)
+
+    @property
+    def logging(self) -> Logging | None:
+        """How it is logged; None when off. Where no one says anything it is on if its extra is installed."""
+        return observer("logging", self.fields["logging"], Logging)
+
+    @property
     def circuit_breaker(self) -> CircuitBreaker | None:
         """When calls are kept from what has failed; None when off."""
         value = self.fields["circuit_breaker"].value
@@ -130,6 +159,15 @@ class Policies:
         self.globs = {_glob(name): policy for name, policy in endpoints.items() if is_glob(name)}
         self.default = default
 
+    def unrouted(self) -> ResolvedPolicy:
+        """Return what holds for requests that no route matches: the default observes them, all else is off."""
+        off = FieldSource(None, NO_ONE)
+        fields = dict.fromkeys(FIELDS, off)
+        for field in ("tracing", "metrics", "logging"):
+            said = getattr(self.default, field, None)
+            fields[field] = off if said is None else _source(said, "default")
+        return ResolvedPolicy("", fields)
+
     def name(self, endpoint: str) -> bool:
         """Return whether anything in the config is about this endpoint: its name, a glob or the default."""
         return endpoint in self.endpoints or bool(self._globs(endpoint)) or self.default is not None
@@ -163,7 +201,7 @@ class Policies:
             glob = _most_specific(list(saying), name, field)
             return _source(saying[glob], f'glob "{glob.text}"')
         fallback = getattr(self.default, field, None)
-        return FieldSource(None, "off") if fallback is None else _source(fallback, "default")
+        return FieldSource(None, NO_ONE) if fallback is None else _source(fallback, "default")
 
 
 def is_glob(name: str) -> bool:
@@ -176,6 +214,13 @@ def limits(value: object) -> tuple[RateLimit, ...]:
     if isinstance(value, RateLimit):
         return (value,)
     return value if isinstance(value, tuple) else ()
+
+
+def observer(field: str, said: FieldSource, model: type[Observer]) -> Observer | None:
+    """Return what an observer is told to do; where no one says anything it does what it can."""
+    if isinstance(said.value, model):
+        return said.value
+    return model() if said.source == NO_ONE and installed(field) else None
 
 
 def _glob(text: str) -> Glob:

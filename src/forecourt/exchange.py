@@ -18,7 +18,9 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
+from forecourt.core.jobs import Progress
 from forecourt.deadlines import Deadline
+from forecourt.decisions import Decision, decided
 from forecourt.errors import StoreError, StoreOverloaded
 from forecourt.policies.credits import MOST_CREDITS
 from forecourt.principals import Principal
@@ -113,6 +115,7 @@ class Exchange:
         "endpoint",
         "entered",
         "headers",
+        "listeners",
         "notes",
         "params",
         "price",
@@ -121,8 +124,11 @@ class Exchange:
         "runtime",
         "scope",
         "status",
+        "trace_id",
         "work",
     )
+
+    decided = decided
 
     def __init__(self, runtime: Runtime, scope: Scope) -> None:
         self.runtime = runtime
@@ -136,6 +142,8 @@ class Exchange:
         self.notes: dict[object, Any] = {}
         self.status: int | None = None
         self.refused: Problem | None = None
+        self.listeners: list[Callable[[Decision], object]] = []
+        self.trace_id: str | None = None
         self.broken = False
         """Whether the app raised, before or after its response began."""
         self.entered: list[object] = []
@@ -177,6 +185,10 @@ class Exchange:
         if type(amount) is not int or not 0 <= amount <= MOST_CREDITS:
             raise ValueError(f"charge({amount!r}): must be a whole number of credits, 0 to {MOST_CREDITS}")
         self.price = (self.price or 0) + amount
+
+    def progress(self, done: float, note: str = "") -> None:
+        """Say how far this call's job has come, 0 to 1, in a word for its owner; ValueError for other numbers."""
+        self.notes[Progress] = Progress.of(done, note)
 
     async def run(self, app: ASGIApp, receive: Receive, send: Send) -> None:
         """Pass through `app`; whatever was granted is settled by the end, however it ends.
@@ -280,6 +292,7 @@ class Exchange:
 
     def undecided(self, error: StoreError) -> Refusal:
         """Refuse because the store did not decide: 503, as overload or as a service that does not answer."""
+        self.decided("store", "unavailable")
         problem = OVERLOADED if isinstance(error, StoreOverloaded) else STORE_UNAVAILABLE
         return self.refuse(problem, retry_after=1)
 

@@ -45,6 +45,17 @@ def inspect(app: ASGIApp) -> Inspection:
     )
 
 
+def stack_of(app: ASGIApp, layer: str) -> PolicyMiddleware:
+    """Return the stack with this layer in an app that has started; ConfigError when it has none."""
+    each: object = getattr(app, "middleware_stack", None) or app
+    while each is not None:
+        if isinstance(each, PolicyMiddleware) and layer in each.layers:
+            return each
+        inner = getattr(each, "app", None)
+        each = getattr(inner, "middleware_stack", None) or inner
+    raise ConfigError(f"the app has no PolicyMiddleware with the layer {layer}")
+
+
 def _built(app: object) -> object:
     """Return the outermost middleware: Starlette builds its stack only when the first message comes."""
     build = getattr(app, "build_middleware_stack", None)

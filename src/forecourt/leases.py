@@ -45,7 +45,10 @@ class Heartbeat:
         self._wakes = 0
 
     def __repr__(self) -> str:
-        return f"<Heartbeat of {sum(map(len, self._held.values()))} on {len(self._held)} keys>"
+        return f"<Heartbeat of {len(self)} on {len(self._held)} keys>"
+
+    def __len__(self) -> int:
+        return sum(map(len, self._held.values()))
 
     def keep(self, kept: Kept, ids: Sequence[str]) -> None:
         """Renew these from now on, until they are dropped."""

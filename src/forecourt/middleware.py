@@ -9,17 +9,19 @@ from collections.abc import Awaitable, Sequence
 from typing import ClassVar
 
 from forecourt.caching.values import CacheOfConfig
-from forecourt.config import JobConfig
+from forecourt.config import JobConfig, ResolvedPolicy
 from forecourt.errors import ConfigError
 from forecourt.exchange import KEY, Chain, Exchange
+from forecourt.jobs.running import JobRunner
 from forecourt.layers.endpoint import EndpointLayer
 from forecourt.layers.errors import ErrorsLayer
 from forecourt.layers.flood_guard import FloodGuardCounter
 from forecourt.lifespan import Lifespan
+from forecourt.observers import Observers
 from forecourt.responses import INTERNAL_ERROR, Renderer, render
 from forecourt.routing import Endpoint, RouteTable
 from forecourt.shared import shared_by
-from forecourt.stack import ERRORS, LAYERS, Site, chain_of, in_order
+from forecourt.stack import ERRORS, LAYERS, OFFLOAD, Site, chain_of, in_order
 from forecourt.stores.contract import Store
 from forecourt.types import ASGIApp, Clock, Receive, Scope, Send
 
@@ -58,8 +60,11 @@ class PolicyMiddleware:
         self._runtime, self._caching = self._shared.runtime, self._shared.caching
         self._table: RouteTable | None = None
         self._flood = FloodGuardCounter(self.config.flood_guard, self._runtime) if self.config.flood_guard else None
+        self.jobs = JobRunner(self._runtime, app)
+        """What runs the jobs of this app, in a worker too."""
         self._dispatch = Dispatch(app)
-        self._endpoint = EndpointLayer(self._dispatch)
+        self._observers = Observers(self._dispatch, self._runtime, self._shared.trips, self.layers)
+        self._endpoint = EndpointLayer(self._observers.app)
         self.app: ASGIApp = ErrorsLayer(self._endpoint) if ERRORS in self.layers else self._endpoint
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -79,6 +84,7 @@ class PolicyMiddleware:
             outer.entered.append(self)
             return await self.app(scope, receive, send)
         exchange = Exchange(self._runtime, scope)
+        self._observers.hear(exchange)
         exchange.entered.append(self)
         await exchange.run(self.app, receive, send)
 
@@ -89,6 +95,8 @@ class PolicyMiddleware:
             await self._runtime.open()
             self.config.cache.bind(CacheOfConfig(self._caching))
         self._compile(scope, strict=first)
+        if OFFLOAD in self.layers:
+            await self.jobs.open(scope)
 
     async def _start(self, _scope: Scope) -> None:
         await self._runtime.start()
@@ -96,9 +104,14 @@ class PolicyMiddleware:
 
     async def _ready(self, scope: Scope) -> None:
         self._compile(scope, strict=True)
+        if OFFLOAD in self.layers:
+            await self.jobs.open(scope)
 
     async def _stop(self, _scope: Scope) -> None:
         self._table = None
+        if OFFLOAD in self.layers:
+            await self.jobs.close()
+        self._observers.stop()
         await self._caching.stop()
         await self._runtime.stop()
 
@@ -114,7 +127,9 @@ class PolicyMiddleware:
         self._dispatch.chains = {
             endpoint: chain for endpoint, chain in zip((None, *table.endpoints), chains, strict=True) if chain
         }
+        self._observers.observe(self._observed(table))
         self._endpoint.resolve = table.resolve
+        self.jobs.table = table
         self._table = table
 
     def _compiled(self, endpoint: Endpoint | None, table: RouteTable) -> Chain | None:
@@ -122,8 +137,13 @@ class PolicyMiddleware:
         policy = self.config.policy_for(endpoint.name, endpoint.protocol) if endpoint else None
         if endpoint and policy is None:
             return None
-        site = Site(endpoint, policy, self._runtime, table, self._flood, self._caching)
-        return chain_of(self._guarded, site, self.layers)
+        site = Site(endpoint, policy, self._runtime, table, self._flood, self._caching, self.jobs)
+        return chain_of(self._guarded, site, self.layers, self._observers)
+
+    def _observed(self, table: RouteTable) -> list[tuple[Endpoint | None, ResolvedPolicy]]:
+        """Return what is observed of each endpoint, and of what no route matches."""
+        policies = [(each, self.config.policy_for(each.name, each.protocol)) for each in table.endpoints]
+        return [(None, self.config.unrouted()), *((each, policy) for each, policy in policies if policy)]
 
     def _installed(self, scope: Scope) -> tuple[str, ...]:
         """Return the layers of this config on the way of a request: those outside of us, ours, those inside."""
@@ -211,6 +231,30 @@ class TimeoutMiddleware(PolicyMiddleware):
     """The stack with the timeouts alone."""
 
     installs = ("timeout",)
+
+
+class OffloadMiddleware(PolicyMiddleware):
+    """The stack with offloading alone."""
+
+    installs = (OFFLOAD,)
+
+
+class TracingMiddleware(PolicyMiddleware):
+    """The stack with the spans alone."""
+
+    installs = ("tracing",)
+
+
+class MetricsMiddleware(PolicyMiddleware):
+    """The stack with the metrics alone."""
+
+    installs = ("metrics",)
+
+
+class LoggingMiddleware(PolicyMiddleware):
+    """The stack with the access log alone."""
+
+    installs = ("logging",)
 
 
 class FloodGuardMiddleware(PolicyMiddleware):

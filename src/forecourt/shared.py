@@ -9,6 +9,7 @@ from forecourt.responses import Renderer, render
 from forecourt.runtime import Runtime
 from forecourt.stores.contract import Store
 from forecourt.stores.memory import MemoryStore
+from forecourt.stores.observed import Trips
 from forecourt.stores.opening import store_at
 from forecourt.types import Clock, SystemClock
 
@@ -16,9 +17,10 @@ from forecourt.types import Clock, SystemClock
 class Shared:
     """What stacks share; each of them keeps it alive."""
 
-    def __init__(self, runtime: Runtime, caching: Caching) -> None:
+    def __init__(self, runtime: Runtime, caching: Caching, trips: Trips) -> None:
         self.runtime = runtime
         self.caching = caching
+        self.trips = trips
 
 
 _shared: weakref.WeakValueDictionary[JobConfig, Shared] = weakref.WeakValueDictionary()
@@ -41,7 +43,8 @@ def shared_by(config: JobConfig, store: Store | None, clock: Clock | None, rende
 
 def _made(config: JobConfig, store: Store | None, clock: Clock, renderer: Renderer) -> Shared:
     cache_url = config.cache_store or config.store
-    opened = store_at(config.store, clock, cache_url=cache_url) if store is None else store
+    trips = Trips()
+    opened = store_at(config.store, clock, cache_url=cache_url, trips=trips) if store is None else store
     runtime = Runtime(config, opened, clock, renderer)
     caching = Caching(
         clock,
@@ -52,4 +55,4 @@ def _made(config: JobConfig, store: Store | None, clock: Clock, renderer: Render
         heartbeat=runtime.heartbeat,
         ordered="+cluster" in cache_url,
     )
-    return Shared(runtime, caching)
+    return Shared(runtime, caching, trips)

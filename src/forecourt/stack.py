@@ -14,6 +14,7 @@ from forecourt.config import ResolvedPolicy
 from forecourt.config_cache import cached_here
 from forecourt.errors import ConfigError
 from forecourt.exchange import Asks, Chain, Waits
+from forecourt.jobs.running import JobRunner
 from forecourt.layers.auth import AuthLayer
 from forecourt.layers.authenticating import authentication_of
 from forecourt.layers.cache import CacheLayer
@@ -24,10 +25,12 @@ from forecourt.layers.flood_guard import FloodGuardCounter, FloodGuardLayer
 from forecourt.layers.handler import HandlerLayer
 from forecourt.layers.idempotency import IdempotencyLayer
 from forecourt.layers.invalidates import SAFE, InvalidatesLayer
+from forecourt.layers.offload import OffloadLayer
 from forecourt.layers.rate_limit import RateLimitLayer
 from forecourt.layers.retry import RetryLayer
 from forecourt.layers.timeout import TimeoutLayer
 from forecourt.layers.upstreams import UpstreamsLayer
+from forecourt.observers import NAMES, Observers
 from forecourt.routing import Endpoint, RouteTable
 from forecourt.runtime import Runtime
 from forecourt.types import ASGIApp, Scope
@@ -42,6 +45,7 @@ class Site(NamedTuple):
     table: RouteTable
     flood: FloodGuardCounter | None
     caching: Caching
+    jobs: JobRunner
 
 
 class Row(NamedTuple):
@@ -137,9 +141,28 @@ def _retry(app: ASGIApp, site: Site) -> ASGIApp | None:
     return RetryLayer(app, policy=policy, runtime=site.runtime)
 
 
+def _offload(app: ASGIApp, site: Site) -> ASGIApp | None:
+    policy = site.policy
+    if site.endpoint is None or policy is None or policy.offload is None or site.endpoint.protocol == "websocket":
+        return None
+    return OffloadLayer(
+        app,
+        policy=policy.offload,
+        charges=policy.credits,
+        endpoint=site.endpoint,
+        runtime=site.runtime,
+        queues=site.jobs.queues,
+        location=site.jobs.location(site.table),
+    )
+
+
+OFFLOAD = "offload"
+"""The stack with this layer is the one that runs jobs."""
+
 ERRORS = "errors"
 """Row 1, outermost: one log line and one problem for what nobody handled, whichever layer it came from.
-Row 2 is the endpoint layer, always there: everything below only looks up what it resolved."""
+Row 2 is the endpoint layer, always there: everything below only looks up what it resolved. Rows 3 and 4 are the
+observers: below errors and endpoint, whose work they need, and above all that may refuse, as refusals are seen too."""
 
 ROWS: tuple[Row, ...] = (
     Row(
@@ -169,10 +192,11 @@ ROWS: tuple[Row, ...] = (
     Row("circuit_breaker", "sees one outcome for a whole series of attempts; a hit needs none", _circuit_breaker),
     Row("timeout", "around all attempts; the breaker sees its 504 as a failure", _timeout),
     Row("retry", "attempts, each with a limit of its own, all within the deadline", _retry),
+    Row(OFFLOAD, "right above the handler, which a worker runs instead: below all that lets a call in", _offload),
 )
 """The rows that are compiled per endpoint, outermost first; the handler's check is always innermost."""
 
-LAYERS: tuple[str, ...] = (ERRORS, *(row.name for row in ROWS))
+LAYERS: tuple[str, ...] = (ERRORS, *NAMES, *(row.name for row in ROWS))
 
 
 def in_order(layers: tuple[str, ...]) -> tuple[str, ...]:
@@ -194,11 +218,12 @@ def in_order(layers: tuple[str, ...]) -> tuple[str, ...]:
     return layers
 
 
-def chain_of(guarded: ASGIApp, site: Site, installed: Sequence[str]) -> Chain:
+def chain_of(guarded: ASGIApp, site: Site, installed: Sequence[str], observers: Observers) -> Chain:
     """Return the chain of the layers that this site needs, of those installed, around its handler's check."""
     app: ASGIApp = HandlerLayer(guarded, endpoint=site.endpoint, ran=_check(site.endpoint, site.table))
     if site.runtime.config.upstreams:
         app = _upstreams(app, site, installed)
+    app = observers.around_handler(app, site.endpoint, site.policy)
     layers: list[object] = []
     for row in reversed(ROWS):
         layer = row.build(app, site) if row.name in installed else None

@@ -35,6 +35,9 @@ FLOORS = (
     (
         "auth",
         "config*",
+        "decisions",
+        "redaction",
+        "telemetry",
         "routing",
         "responses",
         "clients",
@@ -47,7 +50,7 @@ FLOORS = (
     ),
     ("runtime", "exchange", "shared", "caching", "key_book", "ledger", "protected_resource", "revocations"),
     ("layers", "jobs", "db"),
-    ("stack", "middleware"),
+    ("stack", "observers", "middleware"),
     ("integrations", "inspection", "cli*", "testing"),
     ("__init__",),
 )
@@ -61,8 +64,12 @@ OPTIONAL = {
     "hiredis": ("forecourt.stores.redis",),
     "httpx": ("forecourt.auth.fetching", "forecourt.upstream_transport"),
     "joserfc": ("forecourt.auth.jose",),
+    "opentelemetry": ("forecourt.telemetry.otel",),
+    "orjson": ("forecourt.telemetry.structured",),
+    "prometheus_client": ("forecourt.telemetry.prometheus",),
     "pybreaker": ("forecourt.breaker_mirror",),
     "redis": ("forecourt.stores.redis",),
+    "structlog": ("forecourt.telemetry.structured",),
     "yaml": ("forecourt.config_yaml",),
 }
 """Packages that may be missing, and the parts of forecourt that may need them as soon as they are imported."""

@@ -126,6 +126,19 @@ async def test_rotation_fails_no_call(provider: Provider) -> None:
     await service.close()
 
 
+async def test_a_remembered_token_follows_the_removal_of_its_key(provider: Provider) -> None:
+    """It is refused as soon as the refreshed set lacks the key, long before it would have been forgotten."""
+    service = Following(provider, refresh=60)
+    token = service.signing.token()
+    assert (await service.bearing(token)).status == 200
+    provider.publish(service.rotated())
+    service.clock.advance(60)
+    assert (await service.bearing(token)).status == 200
+    await service.settled()
+    assert (await service.bearing(token)).status == 401
+    await service.close()
+
+
 async def test_unknown_key_ids_make_one_fetch_for_each_cooldown(provider: Provider) -> None:
     """10,000 random ids: one fetch, all refused; none more until the cooldown is over; the known key counts on."""
     service = Following(provider)

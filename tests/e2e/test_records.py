@@ -51,6 +51,20 @@ def test_the_example_in_memory() -> None:
             asyncio.run(chatter(str(client.base_url).replace("http", "ws")))
 
 
+def test_a_record_is_kept_until_it_is_written() -> None:
+    """The second call is a hit, the one after the write shows what was written; a 304 is told to who has it."""
+    with records() as client:
+        answers = [client.get("/records/2") for _ in range(2)]
+        assert [answer.json()["title"] for answer in answers] == ["second", "second"]
+        assert answers[1].headers["cache-status"].startswith("forecourt; hit")
+        assert client.put("/records/2", json={"title": "changed"}).status_code == 200
+        changed = client.get("/records/2")
+        assert changed.json()["title"] == "changed"
+        assert changed.headers["cache-status"] == "forecourt; fwd=miss; stored"
+        same = client.get("/records/2", headers={"if-none-match": changed.headers["etag"]})
+        assert (same.status_code, same.content) == (304, b"")
+
+
 async def chatter(url: str) -> None:
     """Say more in a second than the policy lets through."""
     async with connect(f"{url}/echo") as socket:

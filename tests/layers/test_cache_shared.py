@@ -255,6 +255,16 @@ async def test_stale_answers_are_refreshed_by_one_process() -> None:
     assert said(await both.one.get()).startswith("forecourt; hit; ttl=59")
 
 
+async def test_who_takes_what_is_stale_leads_nobody() -> None:
+    """The look-up gave the lead with the stale answer; it goes back, and the next one leads at once."""
+    both = Processes(EndpointPolicy(cache=Cache(ttl=60, stale_if_error=60)))
+    await both.one.get()
+    await both.pass_by(70, step=1)
+    assert (await both.two.get("/records/1", (b"cache-control", b"max-stale"))).body == b"run 1"
+    await settle_down()
+    assert said(await both.one.get()) == "forecourt; fwd=stale; stored"
+
+
 async def test_a_changed_selection_is_learned() -> None:
     """Another process does not know yet on what the answer varies: it is told, and looks again."""
     both = Processes(answer=lambda _, run: Response(f"run {run}", headers={"vary": "accept"}))

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from forecourt import Cache, EndpointPolicy, JobConfig, PolicyMiddleware
+from forecourt import Cache, EndpointPolicy, FixedWindow, JobConfig, PolicyMiddleware
 from tests.asgi import Answer, get
 from tests.servers import Cluster, Valkey, eventually
 
@@ -95,6 +95,24 @@ async def test_processes_share(valkey: Valkey) -> None:
 async def test_processes_share_on_a_cluster(valkey_cluster: Cluster) -> None:
     """Entries, tags and the log lie in different slots."""
     await shared(valkey_cluster.url)
+
+
+async def test_a_cache_store_of_its_own(valkey: Valkey) -> None:
+    """Decisions are made in the process, answers are kept on the server, and shared."""
+    site = Site()
+    policy = EndpointPolicy(cache=Cache(ttl=60), rate_limit=FixedWindow(limit=9, window=60))
+    apps = []
+    for _ in range(2):
+        routes = [Route("/", site.read, name="read")]
+        config = JobConfig(cache_store=valkey.url, endpoints={"read": policy})
+        apps.append(PolicyMiddleware(Starlette(routes=routes), config=config))
+    await get(apps[0], "/")
+    await asyncio.sleep(0.1)
+    found = await get(apps[1], "/")
+    assert said(found).startswith("forecourt; hit")
+    assert found.headers["ratelimit"].startswith('"fixed_window";r=8')
+    for app in apps:
+        await app._stop({})
 
 
 async def test_five_hundred_misses_run_once(valkey: Valkey) -> None:

@@ -18,7 +18,7 @@ def test_unknown_words() -> None:
     """A word near a field is answered with it; another with all fields; a preset with where it belongs."""
     assert refusal("ratelimit") == 'unknown word; did you mean "rate_limit"?'
     known = "security, rate_limit, concurrency, idempotency, credits, cache, invalidates"
-    known += ", circuit_breaker, timeout, retry, preset"
+    known += ", circuit_breaker, timeout, retry, offload, tracing, metrics, logging, preset"
     assert refusal("zzz") == f"unknown word; known are {known}"
     assert refusal("preset") == "`preset` is a word of config files only"
 
@@ -43,5 +43,6 @@ def test_it_has_a_schema() -> None:
     """Editors that complete config files can ask for a JSON schema that knows every strategy and policy."""
     known = EndpointPolicy.model_json_schema()["$defs"]
     strategies = {"Debounce", "FixedWindow", "SlidingWindow", "Throttle", "TokenBucket"}
-    policies = {"Cache", "CircuitBreaker", "Concurrency", "Credits", "Idempotency", "Retry", "Security", "Timeout"}
+    policies = {"Cache", "CircuitBreaker", "Concurrency", "Credits", "Idempotency", "Logging", "Metrics"}
+    policies |= {"Offload", "Retry", "Security", "Timeout", "Tracing"}
     assert set(known) == {*strategies, *policies}

@@ -155,14 +155,14 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=4)
     parser.add_argument("--seed", type=int, default=int.from_bytes(os.urandom(4)))
     given = parser.parse_args()
-    print(f"seed {given.seed}")  # noqa: T201  # a command
+    print(f"seed {given.seed}")
     with Valkey() as server, multiprocessing.get_context("spawn").Pool(given.processes) as pool:
         each = given.requests // given.processes
         outcomes = sum(
             pool.map(_process, [(server.url, each, given.seed + at) for at in range(given.processes)]), Counter[str]()
         )
     for outcome, number in outcomes.most_common(20):
-        print(f"{number:>9}  {outcome}")  # noqa: T201
+        print(f"{number:>9}  {outcome}")
     sys.exit(bool(leaks(outcomes)))
 
 

@@ -178,7 +178,9 @@ def _pem(text: str) -> JoseKey:
     kinds: Iterable[type[RSAKey | ECKey | OKPKey]] = (RSAKey, ECKey, OKPKey)
     for kind in kinds:
         try:
-            return kind.import_key(text)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", SecurityWarning)
+                return kind.import_key(text)
         except Exception as error:  # noqa: BLE001  # the next kind may understand it
             failures.append(error)
     raise WeakKeyError("it is neither PEM nor a JWK that is understood") from failures[0]

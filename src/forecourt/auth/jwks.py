@@ -89,10 +89,14 @@ class RemoteRing:
         self.fetches = 0
         """How often the issuer was asked."""
 
-    @property
-    def live(self) -> frozenset[str]:
-        """The thumbprints of the keys that count."""
-        return self._live
+    def holds(self, thumbprint: str, now: int) -> bool:
+        """Whether a key counts; where it is time to ask again, that is begun and not waited for."""
+        if not self._due(now):
+            return thumbprint in self._live
+        if self._answered is not None and not 0 <= now - self._answered < LONGEST_STALE:
+            self._forget(now)
+        _ = self._shared(now)
+        return thumbprint in self._live
 
     def keys(self, kid: str | None) -> Sequence[Key] | Awaitable[None] | None:
         """Return the keys for this id; see `rings.Ring`."""

@@ -40,7 +40,7 @@ class Remembered:
         if entry is None:
             return None
         credential, since, until, ring, thumbprint = entry
-        if since <= now < until and (ring is None or thumbprint in ring.live):
+        if since <= now < until and (ring is None or ring.holds(thumbprint, now)):
             return credential
         del self._entries[digest]
         return None

@@ -35,9 +35,8 @@ class Key(Protocol):
 class Ring(Protocol):
     """The keys of one issuer."""
 
-    @property
-    def live(self) -> frozenset[str]:
-        """The thumbprints of the keys on it."""
+    def holds(self, thumbprint: str, now: int) -> bool:
+        """Whether a key is still on it; at `now`, in µs, it may be time to look again, which no one waits for."""
         ...
 
     def keys(self, kid: str | None) -> Sequence[Key] | Awaitable[None] | None:
@@ -54,7 +53,11 @@ class FixedRing:
 
     def __init__(self, keys: Iterable[Key]) -> None:
         self._keys = tuple(keys)
-        self.live = frozenset(key.thumbprint for key in self._keys)
+        self._live = frozenset(key.thumbprint for key in self._keys)
+
+    def holds(self, thumbprint: str, _now: int) -> bool:
+        """Whether a key is one of them."""
+        return thumbprint in self._live
 
     def keys(self, kid: str | None) -> Sequence[Key]:
         """Return the keys of this id, and those that have none."""

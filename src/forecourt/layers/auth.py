@@ -25,6 +25,7 @@ from forecourt.auth.credentials import Credential, Rejected, starlette_credentia
 from forecourt.auth.dpop import Proof
 from forecourt.core.permits import Challenge, Demand, permitted
 from forecourt.core.permits import Verdict as Permit
+from forecourt.decisions import Outcome as Said
 from forecourt.exchange import Exchange, exchange_of
 from forecourt.layers.ending import Ending
 from forecourt.policies.quantities import exact, microseconds
@@ -47,6 +48,9 @@ LOGIN = Problem(
 UNAVAILABLE = Problem(
     503, "Service Unavailable", TYPES + "authentication-unavailable", "Nobody can tell now who is calling."
 )
+
+_SAID: dict[int, Said] = {401: "challenged", 403: "forbidden", 503: "unavailable"}
+"""What observers are told of a refusal, by its status."""
 
 _USED = "the proof was used before"
 _REVOKED = "the token was revoked"
@@ -90,7 +94,9 @@ class AuthLayer:
         if type(found) is not Credential and isinstance(found, Awaitable):
             found = await found
         if refused := self._admitted(exchange, found):
+            exchange.decided("security", _SAID.get(refused.problem.status, "refused"))
             return await refused(scope, receive, send)
+        exchange.decided("security", "allowed" if type(found) is Credential else "anonymous")
         if self in exchange.notes and (refused_by := await exchange.ask(self)):
             return await refused_by(scope, receive, send)
         if type(found) is not Credential or (found.expires is None and not self._revocation):
@@ -106,8 +112,10 @@ class AuthLayer:
         """Refuse who is revoked, and a proof that was used."""
         for question, answer in zip(self.questions(exchange), answers, strict=True):
             if not answer.values:
+                exchange.decided("security", "unavailable")
                 return exchange.refuse(STORE_UNAVAILABLE, retry_after=1)
             if answer.verdict == "refuse":
+                exchange.decided("security", "challenged")
                 is_proof = question.kind == "proof_use"
                 return self._refused(exchange, Rejected("proof", _USED) if is_proof else Rejected("token", _REVOKED))
         return None

@@ -57,6 +57,7 @@ class CacheLayer:
         visit = exchange.notes.get(self)
         if type(visit) is Hit:
             exchange.notes[HIT] = True
+            exchange.decided("cache", "hit")
             return await serve_as_it_is(visit.entry, visit.now, visit.method, send)
         if not isinstance(visit, Visit):
             if scope["type"] == "http" and scope["method"] == "GET":

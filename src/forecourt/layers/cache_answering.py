@@ -132,7 +132,10 @@ class Answering:
             return False
         if use == "stale" or self._early(entry, now):
             self._refresh(entry)
+        else:
+            self._give_lead_back()  # stale for the store, but not for this caller
         self._exchange.notes[HIT] = True
+        self._exchange.decided("cache", "stale" if use == "stale" else "hit")
         await serve(entry, now, visit.method, visit.fields, self._send)
         return True
 
@@ -193,6 +196,7 @@ class Answering:
 
     async def _serve_collapsed(self, entry: Entry) -> None:
         self._exchange.notes[HIT] = True
+        self._exchange.decided("cache", "collapsed")
         said = status.forwarded("miss", collapsed=True)
         now = self._caching.clock.now()
         await serve(entry, now, self._visit.method, self._visit.fields, self._send, said=said)

@@ -36,6 +36,7 @@ class CircuitBreakerLayer:
         if type(permit) is Refused:
             exchange = exchange_of(scope)
             exchange.notes[OPEN] = self._fallback
+            exchange.decided("circuit_breaker", "open")
             return await exchange.refuse(UNAVAILABLE, whole_seconds(permit.wait))(scope, receive, send)
         assert permit is None or type(permit) is Permit
         call = _Call(self._breaker, permit, exchange_of(scope), receive, send)

@@ -21,6 +21,7 @@ from forecourt.core.operations import Arg
 from forecourt.exchange import Exchange, exchange_of
 from forecourt.layers.identities import identity_of
 from forecourt.layers.lease_queue import LeaseQueue
+from forecourt.layers.outcomes import tell_answer
 from forecourt.leases import Kept
 from forecourt.limit_fields import Quota, Standing, draft_11
 from forecourt.policies import Concurrency
@@ -106,6 +107,7 @@ class ConcurrencyLayer:
             _join(exchange.headers, draft_11([Standing(self._quota, self._remaining(answer), 0)]))
         if answer.granted:
             self._heartbeat.keep(self._kept(exchange, answer), (exchange.id,))
+        tell_answer(exchange, NAME, answer)
         return None if answer.verdict == "go" else self._refusal(exchange, answer)
 
     def settlements(self, exchange: Exchange, answers: Sequence[Answer]) -> Iterable[Settlement]:

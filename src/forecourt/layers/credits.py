@@ -20,6 +20,7 @@ from typing import NamedTuple, cast
 
 from forecourt.exchange import Exchange, exchange_of
 from forecourt.layers.identities import identity_of
+from forecourt.layers.outcomes import tell_answer
 from forecourt.leases import Kept
 from forecourt.ledger import account_key
 from forecourt.policies import Credits
@@ -97,6 +98,7 @@ class CreditsLayer:
     def answered(self, exchange: Exchange, answers: Sequence[Answer]) -> Refusal | None:
         """Tell the exchange the balance; keep a reservation that was granted, refuse where there is none."""
         (answer,) = answers
+        tell_answer(exchange, NAME, answer)
         if not answer.values:
             return exchange.refuse(STORE_UNAVAILABLE, retry_after=1)
         exchange.balance = int(answer.values[0])
@@ -110,7 +112,9 @@ class CreditsLayer:
         self._heartbeat.drop(kept, (own,))
         claim = exchange.notes.get(CLAIM)
         keep = claim.keep if isinstance(claim, LedgerClaim) else 0
-        yield Settlement("credits_settle", kept.key, (self._price(exchange), own, keep, self._accounts.journal))
+        price = self._price(exchange)
+        exchange.decided(NAME, "settled", amount=price)
+        yield Settlement("credits_settle", kept.key, (price, own, keep, self._accounts.journal))
 
     def _kept(self, exchange: Exchange) -> Kept:
         return Kept("credits_hold", _charge(exchange, self).key, self._ttl)

@@ -1,6 +1,7 @@
 """Errors: one log line and one problem+json for what nobody handled.
 
-Outermost of the stack. An exception from below is logged once, with its traceback; if nothing was sent yet and the app
+Outermost of the stack. An exception from below is logged once, with its traceback (types and places; what exceptions
+say may be secret, and is logged only with `Telemetry(exception_messages=True)`); if nothing was sent yet and the app
 has no handler or debug page of its own for it, the caller gets a 500 problem without any detail; then it is raised
 again, as Starlette does, so that servers and test clients see it (a filter keeps the server's log from repeating ours).
 A 5xx that the handler answered by itself is logged as an error too.
@@ -11,6 +12,7 @@ import logging
 from contextlib import suppress
 
 from forecourt.exchange import Exchange, exchange_of
+from forecourt.redaction import without_words
 from forecourt.responses import INTERNAL_ERROR
 from forecourt.types import ASGIApp, Receive, Scope, Send
 
@@ -47,7 +49,8 @@ def _log_once(error: Exception, exchange: Exchange, call: object) -> None:
     if getattr(error, _LOGGED, None) is not call:
         with suppress(AttributeError):
             setattr(error, _LOGGED, call)
-        logger.error("%s failed: %s", _named(exchange), type(error).__name__, exc_info=error)
+        told = error if exchange.runtime.config.telemetry.exception_messages else without_words(error)
+        logger.error("%s failed: %s", _named(exchange), type(error).__name__, exc_info=told)
 
 
 def _named(exchange: Exchange) -> str:

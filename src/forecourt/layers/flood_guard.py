@@ -44,8 +44,10 @@ class FloodGuardLayer:
         try:
             wait = await self._counter.wait(exchange.client)
         except StoreOverloaded:
+            exchange.decided("flood_guard", "unavailable")
             return await exchange.refuse(OVERLOADED, 1)(scope, receive, send)
         if wait:
+            exchange.decided("flood_guard", "refused")
             refusal = exchange.refuse(limit_exceeded(["flood_guard"]), -(-wait // SECOND))
             return await refusal(scope, receive, send)
         await self.app(scope, receive, send)

@@ -59,6 +59,7 @@ class HandlerLayer:
     async def _answer_mismatch(self, scope: Scope, receive: Receive, send: Send) -> None:
         exchange = exchange_of(scope)
         exchange.runtime.mismatches += 1
+        exchange.decided("handler", "mismatched")
         logger.error(
             "endpoint %r was resolved but another one ran: its answer is withheld. "
             "Does a middleware below forecourt rewrite the path, or does a route override `matches`?",

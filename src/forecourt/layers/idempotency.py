@@ -131,13 +131,17 @@ class IdempotencyLayer:
         claimed, room = answers
         claim = self._claim(exchange)
         if not claimed.values:
+            exchange.decided("idempotency", "unavailable")
             return exchange.refuse(STORE_UNAVAILABLE, retry_after=1)
         if claimed.granted:
+            exchange.decided("idempotency", "claimed")
             self._heartbeat.keep(self._kept(claim), (claim.holder,))
             claim.before = _bytes(claimed.values[2]) if claimed.values[0] == TAKEN_OVER else b""
         if claimed.verdict != "go":
+            exchange.decided("idempotency", "replayed" if claimed.values[0] == DONE else "conflict")
             return self._found(exchange, claimed.values)
         if room.verdict != "go":
+            exchange.decided("idempotency", "refused")
             return exchange.refuse(TOO_MANY, -(-int(room.values[1]) // SECOND))
         return None
 

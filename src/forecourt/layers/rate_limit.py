@@ -81,6 +81,8 @@ class RateLimitLayer:
         exchange.headers += self._write_fields(standings)
         if self._batches:
             self._count_batches(limits, answers, unused=() if goes else {*self._of(exchange)} - {*limits})
+        if exchange.listeners:
+            _tell(exchange, limits, answers)
         return None if goes else _refusal(exchange, limits, answers)
 
     def settlements(self, exchange: Exchange, answers: Sequence[Answer]) -> Iterable[Settlement]:
@@ -142,6 +144,7 @@ class RateLimitLayer:
             if claimed.degraded and not answer.degraded:
                 return None  # this process never saw the arrivals, so it cannot know of a later one
             wait = int(claimed.values[1])
+        exchange.decided("rate_limit", "refused", "debounce")
         return exchange.refuse(SUPERSEDED)
 
     def _limited(self, exchange: Exchange, receive: Receive, send: Send) -> Receive:
@@ -171,6 +174,19 @@ class RateLimitLayer:
             return False
         await self._sleep_until_its_turn(exchange, told)
         return True
+
+
+def _tell(exchange: Exchange, limits: Sequence[Limit], answers: Sequence[Answer]) -> None:
+    """Tell observers: what refused, by the names of its limits, or that it went, and by whose word."""
+    violated = [(limit, answer) for limit, answer in zip(limits, answers, strict=True) if answer.verdict == "refuse"]
+    names = ",".join(limit.quota(exchange).name for limit, _ in violated)
+    if violated:
+        unavailable = any(not answer.values for _, answer in violated)
+        exchange.decided("rate_limit", "unavailable" if unavailable else "refused", names)
+    elif any(answer.degraded for answer in answers):
+        exchange.decided("rate_limit", "degraded")
+    elif any(answer.granted for answer in answers):
+        exchange.decided("rate_limit", "allowed")
 
 
 def _refusal(exchange: Exchange, limits: Sequence[Limit], answers: Sequence[Answer]) -> Refusal:

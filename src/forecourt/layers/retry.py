@@ -63,6 +63,8 @@ class RetryLayer:
         """Call once; return how long to wait for the next attempt in µs, None when there is none."""
         own: Scope = {**scope, "state": dict(scope.get("state") or {})}
         exchange.refused = None
+        if number > 1:
+            exchange.decided("retry", "attempt", amount=number)
         wait: int | None = None
         started = False
 

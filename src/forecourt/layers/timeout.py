@@ -51,6 +51,7 @@ class TimeoutLayer:
         exchange = exchange_of(scope)
         left = self._left(exchange, scope)
         if left <= 0:
+            exchange.decided("timeout", "timed_out")
             return await exchange.refuse(TIMED_OUT)(scope, receive, send)
         deadline = Deadline(self._clock.now() + left, self._clock)
         outer, exchange.deadline = exchange.deadline, deadline
@@ -125,6 +126,7 @@ class _Call:
     def expire(self) -> None:
         """Cancel the handler; answer for it where it has not begun to."""
         self.expired = True
+        self._exchange.decided("timeout", "timed_out")
         self._task.cancel()
         if self.started:
             logger.warning("a response was broken off: it took longer than its endpoint allows")

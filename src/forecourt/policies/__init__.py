@@ -9,10 +9,12 @@ from forecourt.policies.endpoint import EndpointPolicy
 from forecourt.policies.flood_guard import FloodGuard
 from forecourt.policies.idempotency import Idempotency
 from forecourt.policies.issuer import Dpop, Introspection, Issuer, TokenCache
+from forecourt.policies.offload import Offload
 from forecourt.policies.rate_limit import RateLimit, local_operation
 from forecourt.policies.retry import Retry
 from forecourt.policies.security import Security
 from forecourt.policies.strategies import Debounce, FixedWindow, SlidingWindow, Throttle, TokenBucket
+from forecourt.policies.telemetry import Logging, Metrics, Telemetry, Tracing
 from forecourt.policies.timeout import Timeout
 from forecourt.policies.upstream import Upstream
 
@@ -32,15 +34,20 @@ __all__ = [
     "Idempotency",
     "Introspection",
     "Issuer",
+    "Logging",
+    "Metrics",
+    "Offload",
     "Quota",
     "RateLimit",
     "Retry",
     "Security",
     "SlidingWindow",
+    "Telemetry",
     "Throttle",
     "Timeout",
     "TokenBucket",
     "TokenCache",
+    "Tracing",
     "Upstream",
     "local_operation",
 ]

@@ -7,9 +7,11 @@ from forecourt.policies.circuit_breaker import CircuitBreakerField
 from forecourt.policies.concurrency import ConcurrencyField
 from forecourt.policies.credits import CreditsField
 from forecourt.policies.idempotency import IdempotencyField
+from forecourt.policies.offload import OffloadField
 from forecourt.policies.rate_limit import RateLimits
 from forecourt.policies.retry import RetryField
 from forecourt.policies.security import SecurityField
+from forecourt.policies.telemetry import LoggingField, MetricsField, TracingField
 from forecourt.policies.timeout import TimeoutField
 from forecourt.policies.wording import Words
 
@@ -31,16 +33,16 @@ class EndpointPolicy(Words):
     circuit_breaker: CircuitBreakerField = None
     timeout: TimeoutField = None
     retry: RetryField = None
+    offload: OffloadField = None
+    tracing: TracingField = None
+    metrics: MetricsField = None
+    logging: LoggingField = None
 
     file_words: ClassVar[frozenset[str]] = frozenset({"preset"})
     later: ClassVar[frozenset[str]] = frozenset(
         {
             "encryption",
-            "logging",
             "max_body",
-            "metrics",
-            "offload",
             "priority",
-            "tracing",
         }
     )

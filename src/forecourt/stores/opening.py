@@ -8,6 +8,7 @@ from forecourt.stores.failover import FailoverStore
 from forecourt.stores.holds import HoldingStore
 from forecourt.stores.lanes import LanedStore
 from forecourt.stores.memory import MemoryStore
+from forecourt.stores.observed import ObservedStore, Trips
 from forecourt.types import Clock
 
 if TYPE_CHECKING:
@@ -17,13 +18,14 @@ BODIES_DEADLINE = 0.1
 """Seconds for an answer that may have a body: 2 MiB take longer than a decision."""
 
 
-def store_at(url: str, clock: Clock, *, cache_url: str | None = None) -> Store:
+def store_at(url: str, clock: Clock, *, cache_url: str | None = None, trips: Trips | None = None) -> Store:
     """Return the store that the URL names, not yet open; ConfigError when its extra is not installed.
 
     `cache_url`: where kept answers are, beside the decisions; None and `memory://`: in no store.
+    `trips` are told of each trip for a decision.
     """
     client = None if _in_memory(url) else _client(url)
-    decisions = MemoryStore(clock) if client is None else _decisions(client, clock)
+    decisions = MemoryStore(clock) if client is None else _decisions(client, clock, trips)
     if cache_url is None or _in_memory(cache_url):
         return decisions
     from forecourt.stores.redis.store import RedisStore  # noqa: PLC0415  # the extra `redis` is optional
@@ -45,7 +47,10 @@ def _client(url: str) -> "Client":
     return Client(url, bodies_deadline=BODIES_DEADLINE)
 
 
-def _decisions(client: "Client", clock: Clock) -> Store:
+def _decisions(client: "Client", clock: Clock, trips: Trips | None) -> Store:
     from forecourt.stores.redis.store import RedisStore  # noqa: PLC0415
 
-    return FailoverStore(HoldingStore(RedisStore(client), clock), MemoryStore(clock))
+    store: Store = RedisStore(client)
+    if trips is not None:
+        store = ObservedStore(store, trips)
+    return FailoverStore(HoldingStore(store, clock), MemoryStore(clock))

@@ -1,8 +1,9 @@
 """What may be kept and given to others: RFC 9111 §3 and §3.5, and the safety rules that stand above them.
 
-Two profiles. `safe` never keeps what somebody may have meant for one caller: no `Set-Cookie`, and of requests with
-`Cookie` or `Authorization` nothing, unless a partition of its own keeps callers apart. `rfc9111` is what the RFC
-allows a shared cache: there a response that says `public` or `s-maxage` is for all, whatever the request carried.
+Two profiles. `safe` never keeps what somebody may have meant for one caller: of requests with `Cookie` or
+`Authorization` nothing, unless a partition of its own keeps callers apart. `rfc9111` is what the RFC allows a shared
+cache: there a response that says `public` or `s-maxage` is for all, whatever the request carried. Only `Set-Cookie` is
+kept by neither: what logs one caller in must not log in another.
 """
 
 from collections.abc import Sequence
@@ -28,7 +29,7 @@ HOP_BY_HOP = frozenset(
 """RFC 9111 §3.1: fields that are of one connection."""
 
 STRIPPED = HOP_BY_HOP | {
-    b"age", b"set-cookie2", b"cache-status", b"ratelimit", b"ratelimit-policy", b"x-ratelimit-limit",
+    b"age", b"set-cookie", b"set-cookie2", b"cache-status", b"ratelimit", b"ratelimit-policy", b"x-ratelimit-limit",
     b"x-ratelimit-remaining", b"x-ratelimit-reset", b"retry-after",
 }  # fmt: skip
 """What is not kept: it is of one connection, one moment, or one caller's standing."""
@@ -70,8 +71,8 @@ def _unsafe(  # noqa: PLR0911  # so too
     status: int, headers: Sequence[Header], said: Directives, profile: Profile
 ) -> str | None:
     cookie = any(name == b"set-cookie" for name, _ in headers)
-    if cookie and (profile == "safe" or said.keys().isdisjoint({"public", "s-maxage"})):
-        return None if _names(said, b"set-cookie") else "set-cookie"
+    if cookie and not _names(said, b"set-cookie"):
+        return "set-cookie"
     if profile == "rfc9111":
         return None
     if status >= 500:

@@ -1,0 +1,1 @@
+"""An example: reports that cost CPU, made by workers."""

@@ -1,0 +1,155 @@
+"""What a config says of jobs: where queues live, and the app that shows jobs, to be mounted.
+
+    app.mount("/jobs", config.jobs, name="jobs")
+
+The routes are there from the start, so that they can be mounted, named and put under policies; what answers them is
+bound by the stack.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Protocol
+
+from pydantic_core import PydanticCustomError
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route, Router
+
+from forecourt.config_addresses import redacted, store_address
+from forecourt.config_policies import EndpointProtocol, Policies, ResolvedPolicy
+from forecourt.errors import ConfigError
+from forecourt.policies.keys import KeyRing
+from forecourt.policies.offload import DEFAULT_QUEUE, Offload, queue_name
+from forecourt.policies.wording import Fault, nearest, refusal, said, spelt
+
+
+class ShowsJobs(Protocol):
+    """What answers the endpoints of jobs."""
+
+    async def status(self, request: Request) -> Response:
+        """Say how a job stands."""
+        ...
+
+    async def result(self, request: Request) -> Response:
+        """Answer as the handler did."""
+        ...
+
+    async def cancel(self, request: Request) -> Response:
+        """End a job."""
+        ...
+
+
+class JobsApp(Router):
+    """The endpoints `status`, `cancel` and `result`, an ASGI app to mount; equal only to itself."""
+
+    def __init__(self) -> None:
+        self._bound: ShowsJobs | None = None
+        self.shown = Route("/{job_id}", self._status, methods=["GET"], name="status")
+        super().__init__(
+            [
+                self.shown,
+                Route("/{job_id}", self._cancel, methods=["DELETE"], name="cancel"),
+                Route("/{job_id}/result", self._result, methods=["GET"], name="result"),
+            ]
+        )
+
+    def bind(self, shows: ShowsJobs) -> None:
+        """Have these endpoints answered; called by the stack of the config."""
+        self._bound = shows
+
+    async def _status(self, request: Request) -> Response:
+        return await self._bound.status(request) if self._bound else Response(status_code=404)
+
+    async def _cancel(self, request: Request) -> Response:
+        return await self._bound.cancel(request) if self._bound else Response(status_code=404)
+
+    async def _result(self, request: Request) -> Response:
+        return await self._bound.result(request) if self._bound else Response(status_code=404)
+
+
+def queue_addresses(value: object) -> Mapping[str, str]:
+    """Return the addresses of queues by name; an error shows no more of an address than its scheme."""
+    if not isinstance(value, Mapping):
+        raise said("must be a table of addresses by the queue's name")
+    wrong: list[Fault] = []
+    addresses: dict[str, str] = {}
+    for name, address in value.items():
+        try:
+            addresses[queue_name(str(name))] = store_address(address)
+        except PydanticCustomError as error:
+            wrong.append(Fault((str(name),), "", error.message()))
+    if wrong:
+        raise refusal("queues", wrong)
+    return addresses
+
+
+def shown_addresses(addresses: Mapping[str, str]) -> dict[str, str]:
+    """Return the addresses for people."""
+    return {name: redacted(address) for name, address in addresses.items()}
+
+
+class EndpointLike(Protocol):
+    """What a check needs to know of an endpoint of the app."""
+
+    @property
+    def name(self) -> str:
+        """The route's name."""
+        ...
+
+    @property
+    def protocol(self) -> EndpointProtocol:
+        """Which scopes it answers."""
+        ...
+
+    @property
+    def handler(self) -> object | None:
+        """What runs."""
+        ...
+
+
+def job_misfits(
+    policies: Policies,
+    endpoints: Sequence[EndpointLike],
+    *,
+    queues: Mapping[str, str],
+    store: str,
+    keys: KeyRing | None,
+    app: JobsApp,
+) -> Iterator[str]:
+    """Yield a line for each thing that keeps endpoints from being offloaded."""
+    if isinstance(getattr(policies.default, "offload", None), Offload):
+        yield "default.offload: say which endpoints are jobs by name or glob: the endpoints of jobs would be jobs too"
+    mounted = any(endpoint.handler == app.shown.endpoint for endpoint in endpoints)
+    for endpoint, offload, place in _offloaded(policies, endpoints):
+        if offload.queue not in queues and offload.queue != DEFAULT_QUEUE:
+            hint = nearest(offload.queue, queues) or f"; there are {', '.join([DEFAULT_QUEUE, *queues])}"
+            yield f'{place}.queue: "{offload.queue}" is not allowed: queues has no such queue{hint}'
+        elif keys is None and not address_of(offload.queue, queues, store).startswith("memory:"):
+            yield (
+                f'{place}: the queue "{offload.queue}" is outside of this process, so jobs must be signed:'
+                ' say keys=["env:NAME"], a secret of 32 bytes or more that workers have too'
+            )
+        if endpoint.protocol == "websocket":
+            yield f"{place}: a WebSocket cannot be a job"
+        if not mounted:
+            yield (
+                f'{place}: nobody could see the job: mount its endpoints, app.mount("/jobs", config.jobs, name="jobs")'
+            )
+
+
+def _offloaded(policies: Policies, endpoints: Sequence[EndpointLike]) -> Iterator[tuple[EndpointLike, Offload, str]]:
+    for endpoint in endpoints:
+        policy = _resolved(policies, endpoint)
+        if policy is not None and policy.offload is not None:
+            yield endpoint, policy.offload, spelt(("endpoints", endpoint.name, "offload"))
+
+
+def _resolved(policies: Policies, endpoint: EndpointLike) -> ResolvedPolicy | None:
+    try:
+        return policies.of(endpoint.name, endpoint.protocol)
+    except ConfigError:
+        return None  # told already, by the check that is about it
+
+
+def address_of(queue: str, queues: Mapping[str, str], store: str) -> str:
+    """Return where a queue lives: as `queues` says, else with the store."""
+    return queues.get(queue, store)

@@ -1,0 +1,145 @@
+"""What a job carries to its worker: the request, and the verified principal instead of any credential.
+
+An envelope is `1.<key id>.<HMAC-SHA256>.<JSON>`. Whoever can write to the queue could otherwise invent a principal: so
+a worker opens only what a key of the ring signed, for the queue and the job id that it came under. Headers travel by an
+allow-list; fields that carry credentials are on none.
+"""
+
+import base64
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from forecourt.policies.keys import KeyRing
+from forecourt.principals import Principal
+from forecourt.responses import Header
+
+VERSION = b"1"
+PURPOSE = "job envelope"
+
+CARRIED = frozenset(
+    {"accept", "accept-language", "baggage", "content-type", "host", "traceparent", "tracestate", "x-request-id"}
+)
+"""Request fields that every job carries; a policy's `headers` adds others."""
+
+
+class Forged(Exception):
+    """An envelope that no key of the ring signed, or that is for another job, or cannot be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refund:
+    """What the job's caller paid, to which account's key, and for which outcomes it is given back."""
+
+    key: str
+    amount: int
+    outcomes: frozenset[str]
+    journal: int
+
+
+@dataclass(frozen=True, slots=True)
+class JobRequest:
+    """The request of one job; `timeout` in µs for one attempt (0: none), `max_result` in bytes."""
+
+    endpoint: str
+    method: str
+    path: str
+    query: bytes
+    root_path: str
+    scheme: str
+    headers: tuple[Header, ...]
+    body: bytes
+    principal: Principal | None = None
+    client: str = ""
+    timeout: int = 0
+    max_result: int = 1 << 20
+    refund: Refund | None = None
+
+
+class Envelopes:
+    """Seals and opens the envelopes of one queue."""
+
+    def __init__(self, ring: KeyRing, queue: str) -> None:
+        self._ring = ring
+        self._queue = queue
+
+    def seal(self, job: str, request: JobRequest) -> bytes:
+        """Return the signed envelope of a job."""
+        text = json.dumps(_written(request), separators=(",", ":")).encode()
+        name, signature = self._ring.sign(PURPOSE, self._signed(job, text))
+        return b".".join((VERSION, name.encode(), signature.encode(), text))
+
+    def open(self, job: str, envelope: bytes) -> JobRequest:
+        """Return the request of a job; Forged where that is not what was sealed for it."""
+        parts = envelope.split(b".", 3)
+        if len(parts) != 4 or parts[0] != VERSION:
+            raise Forged("not an envelope of this version")
+        _, name, signature, text = parts
+        told = (name.decode("latin-1"), signature.decode("latin-1"))
+        if not self._ring.verify(PURPOSE, *told, self._signed(job, text)):
+            raise Forged("no key of the ring signed this for this job")
+        return _read(json.loads(text))
+
+    def _signed(self, job: str, text: bytes) -> bytes:
+        return b"\n".join((VERSION, self._queue.encode(), job.encode(), text))
+
+
+def carried(headers: Iterable[Header], also: frozenset[str]) -> tuple[Header, ...]:
+    """Return the fields of a request that a job carries, names in lower case."""
+    names = CARRIED | also
+    return tuple((name, value) for name, value in headers if name.decode("latin-1").lower() in names)
+
+
+def _written(request: JobRequest) -> dict[str, object]:
+    principal, refund = request.principal, request.refund
+    written: dict[str, object] = {
+        "endpoint": request.endpoint,
+        "method": request.method,
+        "path": request.path,
+        "query": request.query.decode("latin-1"),
+        "root_path": request.root_path,
+        "scheme": request.scheme,
+        "headers": [[name.decode("latin-1"), value.decode("latin-1")] for name, value in request.headers],
+        "body": base64.b64encode(request.body).decode(),
+        "client": request.client,
+        "timeout": request.timeout,
+        "max_result": request.max_result,
+    }
+    if principal:
+        lists = {"scopes": sorted(principal.scopes), "roles": sorted(principal.roles)}
+        texts = {name: getattr(principal, name) for name in ("issuer", "subject", "tenant", "tier")}
+        written["principal"] = texts | lists
+    if refund:
+        written["refund"] = [refund.key, refund.amount, sorted(refund.outcomes), refund.journal]
+    return written
+
+
+def _read(written: dict[str, Any]) -> JobRequest:
+    principal, refund = written.get("principal"), written.get("refund")
+    return JobRequest(
+        endpoint=written["endpoint"],
+        method=written["method"],
+        path=written["path"],
+        query=written["query"].encode("latin-1"),
+        root_path=written["root_path"],
+        scheme=written["scheme"],
+        headers=tuple((name.encode("latin-1"), value.encode("latin-1")) for name, value in written["headers"]),
+        body=base64.b64decode(written["body"]),
+        principal=_principal(principal) if principal else None,
+        client=written["client"],
+        timeout=written["timeout"],
+        max_result=written["max_result"],
+        refund=Refund(refund[0], refund[1], frozenset(refund[2]), refund[3]) if refund else None,
+    )
+
+
+def _principal(written: dict[str, Any]) -> Principal:
+    return Principal(
+        written["issuer"],
+        written["subject"],
+        written["tenant"],
+        written["tier"],
+        frozenset(written["scopes"]),
+        frozenset(written["roles"]),
+    )

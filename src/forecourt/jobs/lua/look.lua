@@ -1,0 +1,2 @@
+-- Arguments: id.
+return shown(ARGV[2])

@@ -1,0 +1,278 @@
+"""The embedded queue: jobs of this process, in its memory. They are gone when it ends.
+
+Every method runs from its first read to its last write without an await, so no lock is needed. Owners take turns: each
+has a line of its own, and the lines stand in a ring. What has ended is forgotten when its time is over, looked for a
+few at a time as jobs come.
+"""
+
+import asyncio
+import os
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from heapq import heappop, heappush
+
+from forecourt.core import jobs
+from forecourt.core.jobs import Dead, Leased, Queued, State, Terms
+from forecourt.errors import StoreOverloaded
+from forecourt.jobs.queue import Claimed, Ending, Held, NewJob, Published, Record
+from forecourt.types import SECOND, Clock, SystemClock
+
+_LONGEST_IDLE = 1.0
+
+
+@dataclass(slots=True)
+class _Job:
+    """One job: what was published, and what became of it so far."""
+
+    given: NewJob
+    terms: Terms
+    state: State
+    created: int
+    changed: int
+    result: bytes | None = None
+    progress: float = -1
+    note: str = ""
+
+    def record(self) -> Record:
+        given, state = self.given, self.state
+        reason = state.reason if isinstance(state, jobs.Failed | Dead) else ""
+        told = (given.id, given.owner, given.endpoint, given.fingerprint, jobs.status_of(state), state.attempts)
+        return Record(*told, self.created, self.changed, reason, self.progress, self.note)
+
+
+class MemoryQueue:
+    """Jobs of this process; `clock` says when."""
+
+    def __init__(self, clock: Clock | None = None) -> None:
+        self._clock = clock or SystemClock()
+        self._jobs: dict[str, _Job] = {}
+        self._lines: dict[str, deque[str]] = {}
+        self._ring: deque[str] = deque()
+        self._later: list[tuple[int, str]] = []
+        """When a job is due, or its lease ends."""
+        self._over: list[tuple[int, str]] = []
+        """When a job that has ended may be forgotten."""
+        self._unfinished = 0
+        self._orphans: deque[str] = deque()
+        """Jobs that ended while no worker had them."""
+        self._news = asyncio.Event()
+
+    def __repr__(self) -> str:
+        return f"<MemoryQueue of {len(self._jobs)} jobs>"
+
+    async def open(self) -> None:
+        """Nothing to connect; an event belongs to the loop that waits for it."""
+        self._news = asyncio.Event()
+
+    async def close(self) -> None:
+        """Keep what is known: the same object may be opened again."""
+
+    async def publish(self, job: NewJob) -> Published:
+        """Create the job unless there is one of this id; StoreOverloaded when the queue is full."""
+        now = self._forget()
+        if known := self._jobs.get(job.id):
+            return Published(known.record(), created=False)
+        if self._unfinished >= job.max_queued:
+            raise StoreOverloaded(f"the queue is full: {job.max_queued} jobs")
+        terms = Terms(job.max_attempts, now + job.expires)
+        made = self._jobs[job.id] = _Job(job, terms, Queued(0, now + job.delay), now, now)
+        self._unfinished += 1
+        self._enqueue(made)
+        return Published(made.record(), created=True)
+
+    async def claim(self, most: int) -> list[Claimed]:
+        """Return at most so many jobs, one of each owner in turn."""
+        now = self._forget()
+        self._look_again(now)
+        return [claimed for _, claimed in zip(range(most), self._claims(now), strict=False)]
+
+    async def idle(self, turns: int) -> None:
+        """Return when a job is published or due."""
+        self._news.clear()
+        now = self._clock.now()
+        wait = _LONGEST_IDLE
+        if self._later:
+            wait = min(wait, max(0, self._later[0][0] - now) / SECOND)
+        if turns <= 0 or wait <= 0:
+            return
+        waits = [asyncio.ensure_future(self._news.wait()), asyncio.ensure_future(self._clock.sleep(wait))]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for each in waits:
+                each.cancel()
+
+    async def renew(self, held: Sequence[Held]) -> frozenset[str]:
+        """Hold on to these; return those that are lost."""
+        now = self._forget()
+        lost: set[str] = set()
+        for each in held:
+            job = self._jobs.get(each.id)
+            state = jobs.renewed(job.state, each.token, now + each.lease) if job else None
+            if job is None or state is None:
+                lost.add(each.id)
+                continue
+            job.state, job.progress, job.note = state, each.progress, each.note
+            heappush(self._later, (state.until, each.id))
+        return frozenset(lost)
+
+    async def finish(self, job: str, token: str, ending: Ending) -> Record | None:
+        """Note how an attempt ended; None: it was another's by then."""
+        now = self._forget()
+        known = self._jobs.get(job)
+        state = _after(known, token, ending, now) if known else None
+        if known is None or state is None:
+            return None
+        if ending.kind == "done" or isinstance(state, Dead):
+            known.result = ending.result or None
+        self._become(known, state, now)
+        return known.record()
+
+    async def look(self, job: str) -> Record | None:
+        """Return what is known of a job."""
+        self._forget()
+        known = self._jobs.get(job)
+        return known.record() if known else None
+
+    async def result(self, job: str) -> bytes | None:
+        """Return the result of a job."""
+        self._forget()
+        known = self._jobs.get(job)
+        return known.result if known else None
+
+    async def cancel(self, job: str) -> Record | None:
+        """End a job unless it has ended."""
+        now = self._forget()
+        known = self._jobs.get(job)
+        if known is None:
+            return None
+        if state := jobs.cancelled(known.state):
+            self._leave_line(known)
+            self._become(known, state, now)
+        return known.record()
+
+    async def redrive(self, job: str) -> Record | None:
+        """Give a dead job all its attempts and its time again; None: it is not dead."""
+        now = self._forget()
+        known = self._jobs.get(job)
+        state = jobs.redriven(known.state, now) if known else None
+        if known is None or state is None:
+            return None
+        known.terms = known.terms._replace(deadline=now + known.given.expires)
+        known.result = None
+        self._become(known, state, now)
+        return known.record()
+
+    async def dead(self, most: int = 100) -> list[Record]:
+        """Return dead jobs, the latest first."""
+        self._forget()
+        found = [job.record() for job in self._jobs.values() if isinstance(job.state, Dead)]
+        return sorted(found, key=lambda record: -record.changed)[:most]
+
+    async def depth(self) -> dict[str, int]:
+        """Return how many jobs are waiting, delayed, running and dead."""
+        now = self._forget()
+        states = [job.state for job in self._jobs.values()]
+        delayed = sum(isinstance(state, Queued) and state.due > now for state in states)
+        return {
+            "waiting": sum(isinstance(state, Queued) for state in states) - delayed,
+            "delayed": delayed,
+            "running": sum(isinstance(state, Leased) for state in states),
+            "dead": sum(isinstance(state, Dead) for state in states),
+        }
+
+    def _claims(self, now: int) -> Iterator[Claimed]:
+        while self._orphans:
+            if orphan := self._jobs.get(self._orphans.popleft()):
+                yield Claimed(orphan.given.id, "", orphan.state.attempts, 0, orphan.given.envelope)
+        while self._ring:
+            owner = self._ring.popleft()
+            line = self._lines[owner]
+            job = self._jobs.get(line.popleft())
+            if line:
+                self._ring.append(owner)
+            else:
+                del self._lines[owner]
+            if job and (claimed := self._claimed(job, now)):
+                yield claimed
+
+    def _claimed(self, job: _Job, now: int) -> Claimed | None:
+        token = os.urandom(12).hex()
+        state = jobs.claimed(job.state, job.terms, now, job.given.lease, token)
+        if state is None:
+            return None
+        self._become(job, state, now)
+        if not isinstance(state, Leased):
+            token = ""
+        return Claimed(job.given.id, token, state.attempts, job.given.lease, job.given.envelope)
+
+    def _become(self, job: _Job, state: State, now: int) -> None:
+        self._unfinished += isinstance(state, Queued | Leased) - isinstance(job.state, Queued | Leased)
+        job.state, job.changed = state, now
+        match state:
+            case Queued():
+                self._enqueue(job)
+            case Leased():
+                job.progress, job.note = -1, ""
+                heappush(self._later, (state.until, job.given.id))
+            case _:
+                heappush(self._over, (now + job.given.ttl, job.given.id))
+
+    def _enqueue(self, job: _Job) -> None:
+        assert isinstance(job.state, Queued)
+        if job.state.due > self._clock.now():
+            heappush(self._later, (job.state.due, job.given.id))
+            self._news.set()
+            return
+        self._line_up(job)
+
+    def _line_up(self, job: _Job) -> None:
+        owner = job.given.owner
+        if owner not in self._lines:
+            self._lines[owner] = deque()
+            self._ring.append(owner)
+        self._lines[owner].append(job.given.id)
+        self._news.set()
+
+    def _leave_line(self, job: _Job) -> None:
+        owner = job.given.owner
+        if job.given.id in (line := self._lines.get(owner, ())):
+            self._lines[owner].remove(job.given.id)
+            if not line:
+                del self._lines[owner]
+                self._ring.remove(owner)
+
+    def _forget(self) -> int:
+        """Forget what is over; return the time."""
+        now = self._clock.now()
+        while self._over and self._over[0][0] <= now:
+            _, name = heappop(self._over)
+            job = self._jobs.get(name)
+            if job and not isinstance(job.state, Queued | Leased) and job.changed + job.given.ttl <= now:
+                del self._jobs[name]
+        return now
+
+    def _look_again(self, now: int) -> None:
+        """Take back what nobody holds on to, and put what is due in line."""
+        due: list[_Job] = []
+        while self._later and self._later[0][0] <= now:
+            _, name = heappop(self._later)
+            job = self._jobs.get(name)
+            if job is None:
+                continue
+            if isinstance(job.state, Queued) and job.state.due <= now and job not in due:
+                due.append(job)
+            elif isinstance(job.state, Leased) and (state := jobs.swept(job.state, job.terms, now)):
+                self._become(job, state, now)
+                self._orphans.extend([name] if isinstance(state, Dead) else [])
+        for job in due:
+            self._line_up(job)
+
+
+def _after(job: _Job, token: str, ending: Ending, now: int) -> State | None:
+    if ending.kind == "done":
+        return jobs.done(job.state, token)
+    if ending.kind == "given back":
+        return jobs.given_back(job.state, token, now)
+    return jobs.failed(job.state, job.terms, token, now, ending.reason)

@@ -1,0 +1,111 @@
+"""Runs jobs through the app they came from: below the policies that let them in, as the principal who called.
+
+A job's request goes to the same app, below the stack: its own inner middlewares, its router, its handler. There it
+has an exchange of its own, so that `request.state.forecourt` is there, with the principal restored; nothing is asked
+of the store again. The endpoint must still be the one that was resolved when the job was published.
+"""
+
+import logging
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+from forecourt.errors import StoreError
+from forecourt.exchange import Exchange
+from forecourt.jobs.envelope import JobRequest
+from forecourt.jobs.queue import Record
+from forecourt.jobs.queues import JobQueues
+from forecourt.jobs.status import JobEndpoints
+from forecourt.jobs.worker import Notes
+from forecourt.layers.errors import ErrorsLayer
+from forecourt.layers.handler import HandlerLayer
+from forecourt.layers.offload import owner_of
+from forecourt.routing import RouteTable
+from forecourt.runtime import Runtime
+from forecourt.stores.contract import Question
+from forecourt.types import ASGIApp, Receive, Scope, Send
+
+logger = logging.getLogger("forecourt")
+
+_REMEMBERED = 90 * 86_400_000_000
+"""µs that a refund's id is known for, so that it is given once."""
+
+
+_queues: weakref.WeakKeyDictionary[Runtime, JobQueues] = weakref.WeakKeyDictionary()
+
+
+class JobRunner:
+    """The jobs of one stack: its queues, and the app that runs them."""
+
+    def __init__(self, runtime: Runtime, app: ASGIApp) -> None:
+        self.queues = queues_of(runtime)
+        self.table: RouteTable | None = None
+        """Compiled by the stack, anew when the app's routes have changed."""
+        self._runtime = runtime
+        self._app = app
+        self._state: dict[str, Any] = {}
+        self._starlette: object | None = None
+        runtime.config.jobs.bind(JobEndpoints(self.queues, owner_of))
+
+    def location(self, table: RouteTable) -> str | None:
+        """Return the path template of a job's status in this app; None where it is not mounted."""
+        shown = self._runtime.config.jobs.shown.endpoint
+        return next((endpoint.path for endpoint in table.endpoints if endpoint.handler == shown), None)
+
+    async def open(self, scope: Scope) -> None:
+        """Connect the queues that are used, and begin to work on those of this process."""
+        self._starlette = scope.get("app")
+        if scope["type"] == "lifespan":
+            self._state = scope.get("state") or {}
+        await self.queues.open(self.run, self.ended)
+
+    async def close(self) -> None:
+        """Let the jobs of this process come to their end, and disconnect."""
+        await self.queues.close()
+
+    async def run(
+        self, request: JobRequest, scope: Scope, receive: Receive, send: Send, told: Callable[[Notes], None]
+    ) -> None:
+        """Run one request below the stack; the caller reads the exchange's notes as they come."""
+        assert self.table is not None, "jobs are run once the app has started"
+        scope["state"] = dict(self._state)
+        if self._starlette is not None:
+            scope["app"] = self._starlette
+        exchange = Exchange(self._runtime, scope)
+        exchange.principal = request.principal
+        exchange.entered.append(self)
+        exchange.endpoint, exchange.params = self.table.resolve(scope)
+        if exchange.endpoint is None or exchange.endpoint.name != request.endpoint:
+            raise RuntimeError(f"a job for {request.endpoint!r}, which this app has no more at that path")
+        told(exchange.notes)
+        table, endpoint = self.table, exchange.endpoint
+        handler = HandlerLayer(self._app, endpoint=endpoint, ran=lambda ran: table.ran(endpoint, ran))
+        await exchange.run(ErrorsLayer(handler), receive, send)
+
+    async def ended(self, request: JobRequest, record: Record, status: int) -> None:
+        """Give back what a job cost, where its outcome is to cost nothing; once, whoever tells it."""
+        refund = request.refund
+        if refund is None or refund.outcomes.isdisjoint(_outcomes(record, status)):
+            return
+        args = (refund.amount, f"job:{record.id}", _REMEMBERED, refund.journal)
+        try:
+            await self._runtime.store.decide([Question("credits_grant", refund.key, args, "closed")])
+        except StoreError as error:
+            logger.warning("a job's refund is lost: %s", error)
+
+
+def queues_of(runtime: Runtime) -> JobQueues:
+    """Return the queues that all stacks of one config share."""
+    queues = _queues.get(runtime)
+    if queues is None:
+        queues = _queues[runtime] = JobQueues(runtime.config, runtime.clock)
+    return queues
+
+
+def _outcomes(record: Record, status: int) -> set[str]:
+    """Return the words of `refund_on` that say what became of the job."""
+    if record.status == "cancelled":
+        return {"cancelled"}
+    if record.status == "succeeded":
+        return {"4xx"} if 400 <= status < 500 else set()
+    return {"timeout"} if status == 504 else {"5xx"}

@@ -1,0 +1,129 @@
+"""The endpoints of jobs: how a job stands, its result, and its end at its owner's wish.
+
+Only the owner sees a job: the principal who called, or for anonymous callers the same client address. For all others it
+is 404, as is a job that never was. With an `ETag`, and `Prefer: wait=N` beside `If-None-Match`, a caller waits for
+news (30 seconds at most).
+"""
+
+import hashlib
+import re
+from collections.abc import Callable
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from forecourt.errors import StoreError
+from forecourt.exchange import KEY, Exchange
+from forecourt.jobs.queue import Queue, Record
+from forecourt.jobs.queues import JobQueues
+from forecourt.jobs.results import JobResult
+from forecourt.responses import OVERLOADED, STORE_UNAVAILABLE, TYPES, Problem
+from forecourt.types import SECOND
+
+NOT_FOUND = Problem(404, "Not Found", TYPES + "no-such-job", "There is no such job, or it is not yours.")
+NOT_READY = Problem(404, "Not Found", TYPES + "no-result", "This job has no result.")
+LONGEST_WAIT = 30
+_WAIT = re.compile(r"\bwait=(\d{1,9})\b")
+_LOOK = 0.1
+
+
+class JobEndpoints:
+    """Answers the endpoints of one config's jobs; `owner_of` says whose jobs a caller sees."""
+
+    def __init__(self, queues: JobQueues, owner_of: Callable[[Exchange], str]) -> None:
+        self._queues = queues
+        self._owner_of = owner_of
+
+    async def status(self, request: Request) -> Response:
+        """Say how the job stands; 304 where that is what the caller knows."""
+        try:
+            found = await self._own(request)
+            if found is None:
+                return _problem(NOT_FOUND)
+            record = await self._news(request, *found)
+        except StoreError:
+            return _problem(STORE_UNAVAILABLE)
+        headers = {"etag": _tag(record), "cache-control": "private, no-cache"}
+        if not record.ended:
+            headers["retry-after"] = "1"
+        if request.headers.get("if-none-match") == _tag(record):
+            return Response(status_code=304, headers=headers)
+        return JSONResponse(_shown(record, request), headers=headers)
+
+    async def result(self, request: Request) -> Response:
+        """Answer as the handler did; 404 while there is no result."""
+        try:
+            found = await self._own(request)
+            if found is None:
+                return _problem(NOT_FOUND)
+            queue, record = found
+            stored = await queue.result(record.id)
+        except StoreError:
+            return _problem(STORE_UNAVAILABLE)
+        return _problem(NOT_READY) if stored is None else JobResult.read(stored).response()
+
+    async def cancel(self, request: Request) -> Response:
+        """End the job: 204, also where it was cancelled before; 409 where it has ended otherwise."""
+        try:
+            found = await self._own(request)
+            record = await found[0].cancel(found[1].id) if found else None
+        except StoreError:
+            return _problem(STORE_UNAVAILABLE)
+        if record is None:
+            return _problem(NOT_FOUND)
+        if record.status != "cancelled":
+            return _problem(Problem(409, "Conflict", TYPES + "job-ended", f"This job has {record.status}."))
+        return Response(status_code=204)
+
+    async def _own(self, request: Request) -> tuple[Queue, Record] | None:
+        """Return the caller's own job; None where there is none, or no stack that says who is calling."""
+        exchange: Exchange | None = request.scope.get(KEY)
+        job: str = request.path_params["job_id"]
+        queue = self._queues.queues().get(job.partition(".")[0])
+        if exchange is None or queue is None:
+            return None
+        record = await queue.look(job)
+        if record is None or record.owner != self._owner_of(exchange):
+            return None
+        return queue, record
+
+    async def _news(self, request: Request, queue: Queue, record: Record) -> Record:
+        """Wait until the job stands otherwise than the caller knows, for as long as it prefers."""
+        known = request.headers.get("if-none-match")
+        wanted = _WAIT.search(request.headers.get("prefer", ""))
+        clock = request.scope[KEY].runtime.clock
+        until = clock.now() + min(LONGEST_WAIT, int(wanted[1]) if wanted else 0) * SECOND
+        while not record.ended and _tag(record) == (known or _tag(record)) and clock.now() < until:
+            await clock.sleep(_LOOK)
+            record = await queue.look(record.id) or record
+        return record
+
+
+def _tag(record: Record) -> str:
+    stands = f"{record.status} {record.attempts} {record.changed} {record.progress} {record.note}"
+    return f'"{hashlib.blake2b(stands.encode(), digest_size=9).hexdigest()}"'
+
+
+def _shown(record: Record, request: Request) -> dict[str, object]:
+    path = request.scope.get("root_path", "") + "/" + record.id
+    shown: dict[str, object] = {
+        "id": record.id,
+        "status": record.status,
+        "endpoint": record.endpoint,
+        "attempts": record.attempts,
+        "created": record.created / SECOND,
+        "changed": record.changed / SECOND,
+        "links": {"self": path, "result": path + "/result"},
+    }
+    if record.progress >= 0:
+        shown["progress"] = record.progress
+        shown["note"] = record.note
+    if record.reason:
+        failed = Problem(500, "Job Failed", TYPES + "job-failed", record.reason)
+        shown["problem"] = failed.members()
+    return shown
+
+
+def _problem(problem: Problem) -> Response:
+    headers = {"retry-after": "1"} if problem in (STORE_UNAVAILABLE, OVERLOADED) else {}
+    return JSONResponse(problem.members(), problem.status, headers, media_type="application/problem+json")

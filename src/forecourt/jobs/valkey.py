@@ -1,0 +1,150 @@
+"""The queue on Redis or Valkey: plain commands in a few scripts, one trip each.
+
+The keys of a queue share a hash tag, so that on a cluster they share a slot (`<namespace>:{jobs:<queue>}` is the
+prefix of all):
+
+    :job:<id>      a hash: what was published, its state, its result; expires when nobody can want it any more
+    :line:<owner>  a list: the owner's waiting jobs; owners take turns
+    :ring          a list: the owners who have any
+    :later         a sorted set: delayed jobs and those that wait for their next attempt, by the µs when they are due
+    :leases        a sorted set: jobs at work, by the µs at which their lease ends
+    :dead          a sorted set: dead jobs, by the µs when they died
+    :waiting       how many jobs stand in lines
+
+Each claim first takes back what nobody holds on to, and puts what is due in line: so it happens as long as any worker
+looks for work, also on an idle queue. Time is the server's. The scripts are twins of `core.jobs`; a property test
+drives both with the same histories. Names of keys below the prefix are made in the scripts: they are of one slot.
+
+A lost reply to a claim leaves the jobs leased until their lease ends; that counts as an attempt. `publish` may be
+repeated: the id is created once.
+"""
+
+import asyncio
+import importlib.resources
+import os
+import random
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, cast
+
+from forecourt.core.jobs import Status
+from forecourt.errors import StoreDown, StoreOverloaded
+from forecourt.jobs.queue import Claimed, Ending, Held, NewJob, Published, Record
+from forecourt.stores.redis.commands import Item, Reply, Script
+from forecourt.types import Clock
+
+if TYPE_CHECKING:
+    from forecourt.stores.redis.client import Client
+
+ANSWER = 2.0
+"""Seconds that an answer may take: a job carries a body, and nobody is let in by it."""
+
+_FIRST_IDLE, _LONGEST_IDLE = 0.002, 0.05
+_MOST_CLAIMED = 16
+_NAMES = ("publish", "claim", "renew", "finish", "look", "cancel", "redrive", "dead", "depth")
+
+
+def _script(name: str) -> Script:
+    folder = importlib.resources.files("forecourt.jobs") / "lua"
+    return Script((folder / "common.lua").read_text("utf-8") + (folder / f"{name}.lua").read_text("utf-8"))
+
+
+class ValkeyQueue:
+    """Jobs on the server that `client` connects to; `clock` replaces the server's time, for tests only."""
+
+    def __init__(self, client: "Client", namespace: str, name: str, *, clock: Clock | None = None) -> None:
+        self._client = client
+        self._prefix = f"{namespace}:{{jobs:{name}}}"
+        self._clock = clock
+        self._scripts = {each: _script(each) for each in _NAMES}
+
+    def __repr__(self) -> str:
+        return f"<ValkeyQueue {self._prefix}>"
+
+    async def open(self) -> None:
+        """Connect on the running loop."""
+        await self._client.open()
+
+    async def close(self) -> None:
+        """Let go of the connections."""
+        await self._client.close()
+
+    async def publish(self, job: NewJob) -> Published:
+        """Create the job unless there is one of this id; StoreOverloaded when the queue is full."""
+        times = (job.max_attempts, job.lease, job.delay, job.expires, job.ttl, job.max_queued)
+        told = await self._run("publish", job.id, job.owner, job.endpoint, job.fingerprint, job.envelope, *times)
+        if told is None:
+            raise StoreOverloaded(f"the queue is full: {job.max_queued} jobs")
+        created, *fields = cast("list[Reply]", told)
+        return Published(_record(fields), created == 1)
+
+    async def claim(self, most: int) -> list[Claimed]:
+        """Return at most so many jobs (16), those of different owners in turns."""
+        told = await self._run("claim", min(most, _MOST_CLAIMED), os.urandom(12).hex())
+        return [
+            Claimed(_text(job), _text(token), int(_text(attempts)), int(_text(lease)), cast("bytes", envelope))
+            for job, token, attempts, lease, envelope in cast("list[list[Reply]]", told)
+        ]
+
+    async def idle(self, turns: int) -> None:
+        """Wait 2 to 50 ms, longer the longer nothing came."""
+        pause = min(_LONGEST_IDLE, _FIRST_IDLE * 1.5 ** min(turns, 20))
+        await asyncio.sleep(pause * random.uniform(0.75, 1.25))  # noqa: S311  # only so that workers spread
+
+    async def renew(self, held: Sequence[Held]) -> frozenset[str]:
+        """Hold on to these; return the ids of those that are not ours any more."""
+        told: list[Item] = []
+        for each in held:
+            told += [each.id, each.token, each.lease, repr(each.progress), each.note]
+        return frozenset(_text(job) for job in cast("list[Reply]", await self._run("renew", *told)))
+
+    async def finish(self, job: str, token: str, ending: Ending) -> Record | None:
+        """Note how an attempt ended; None: the job was another's by then."""
+        return _found(await self._run("finish", job, token, ending.kind, ending.result, ending.reason))
+
+    async def look(self, job: str) -> Record | None:
+        """Return what is known of a job."""
+        return _found(await self._run("look", job))
+
+    async def result(self, job: str) -> bytes | None:
+        """Return a job's result."""
+        return cast(
+            "bytes | None", await self._client.call("HGET", f"{self._prefix}:job:{job}", "result", lane="bodies")
+        )
+
+    async def cancel(self, job: str) -> Record | None:
+        """End a job unless it has ended."""
+        return _found(await self._run("cancel", job))
+
+    async def redrive(self, job: str) -> Record | None:
+        """Give a dead job all its attempts and its time again; None: it is not dead."""
+        return _found(await self._run("redrive", job))
+
+    async def dead(self, most: int = 100) -> list[Record]:
+        """Return dead jobs, the latest first."""
+        return [_record(fields) for fields in cast("list[list[Reply]]", await self._run("dead", most))]
+
+    async def depth(self) -> dict[str, int]:
+        """Return how many jobs are waiting, delayed, running and dead."""
+        numbers = cast("list[int]", await self._run("depth"))
+        return dict(zip(("waiting", "delayed", "running", "dead"), numbers, strict=True))
+
+    async def _run(self, name: str, *args: Item) -> Reply:
+        now = self._clock.now() if self._clock is not None else 0
+        return await self._client.run(self._scripts[name], [self._prefix], [now, *args], lane="bodies")
+
+
+def _found(told: Reply) -> Record | None:
+    return _record(told) if isinstance(told, list) else None
+
+
+def _record(fields: Sequence[Reply]) -> Record:
+    """Read the fields as `shown` in common.lua gives them."""
+    if len(fields) != 11:
+        raise StoreDown("the queue answered with something that is no job")
+    job, owner, endpoint, fingerprint, status, attempts, created, changed, reason, progress, note = map(_text, fields)
+    times = (int(attempts), int(created), int(changed))
+    return Record(job, owner, endpoint, fingerprint, cast("Status", status), *times, reason, float(progress), note)
+
+
+def _text(value: Reply) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)

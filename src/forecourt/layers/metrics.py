@@ -1,0 +1,123 @@
+"""Metrics: counts every request and its outcome, refusals included, under its endpoint's name.
+
+`EndpointPolicy(metrics=…)`, on by default where prometheus-client is installed (extra `metrics`). Stands above all that
+may refuse, below tracing, so that its durations carry their trace's id. It refuses nothing and asks no store; what it
+counts of the store are its trips. What it sees is never a label: endpoints, outcomes and layers are.
+
+One object per app; what it increments for an endpoint is looked up when the route table is compiled.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import NamedTuple, Protocol
+
+from forecourt.decisions import Decision
+from forecourt.exchange import Exchange, exchange_of
+from forecourt.layers.outcomes import Became, became
+from forecourt.routing import Endpoint
+from forecourt.types import ASGIApp, Message, Receive, Scope, Send
+
+_BARE = frozenset({"GET", "HEAD"})
+"""Methods without a body."""
+
+UNROUTED = "unrouted"
+"""What requests that no route matches are counted under."""
+
+
+class Counts(Protocol):
+    """What is counted of one endpoint."""
+
+    def began(self) -> None:
+        """Count a request that arrives."""
+        ...
+
+    def ended(self, outcome: str, status: int, seconds: float, trace_id: str | None) -> None:
+        """Count a request that is over."""
+        ...
+
+    def carried(self, received: int, sent: int) -> None:
+        """Count the bytes of its bodies."""
+        ...
+
+    def decided(self, decision: Decision) -> None:
+        """Count what a layer decided."""
+        ...
+
+
+class Counted(NamedTuple):
+    """How an endpoint is counted: by whom, with sizes or without, and with exemplars or without."""
+
+    counts: Counts
+    sizes: bool
+    exemplars: bool
+
+
+class MetricsLayer:
+    """Counts; endpoints that are not in `endpoints` pass by."""
+
+    def __init__(self, app: ASGIApp, refresh: Callable[[], None] | None = None) -> None:
+        self.app = app
+        self._refresh = refresh
+        self.endpoints: Mapping[Endpoint | None, Counted] = {}
+        """Set by the stack when the routes are compiled."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Count what begins; call on; count how it ended."""
+        exchange = exchange_of(scope)
+        counted = self.endpoints.get(exchange.endpoint)
+        if counted is None:
+            return await self.app(scope, receive, send)
+        counts = counted.counts
+        exchange.listeners.append(counts.decided)
+        sizes = _Sizes(receive, send) if counted.sizes else None
+        if sizes is not None:
+            send = sizes.send
+            receive = receive if scope.get("method") in _BARE else sizes.receive
+        started = time.perf_counter()
+        counts.began()
+        outcome: Became = "failed"
+        try:
+            await self.app(scope, receive, send)
+            outcome = became(exchange)
+        except asyncio.CancelledError:
+            outcome = "cancelled"
+            raise
+        finally:
+            status = _status(exchange, outcome)
+            counts.ended(
+                outcome, status, time.perf_counter() - started, exchange.trace_id if counted.exemplars else None
+            )
+            if sizes is not None:
+                counts.carried(sizes.received, sizes.sent)
+            if self._refresh is not None:
+                self._refresh()
+
+
+class _Sizes:
+    """Counts the bytes of the bodies that pass."""
+
+    __slots__ = ("_receive", "_send", "received", "sent")
+
+    def __init__(self, receive: Receive, send: Send) -> None:
+        self._receive = receive
+        self._send = send
+        self.received = self.sent = 0
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        if body := message.get("body"):
+            self.received += len(body)
+        return message
+
+    def send(self, message: Message) -> Awaitable[None]:
+        if body := message.get("body"):
+            self.sent += len(body)
+        return self._send(message)
+
+
+def _status(exchange: Exchange, outcome: Became) -> int:
+    """Return the status that the caller saw; 499, as logs have it, where there was none."""
+    if exchange.status is not None:
+        return exchange.status
+    return 500 if outcome == "failed" else 499

@@ -1,0 +1,166 @@
+"""The observers of one stack: tracing, metrics and logs, one object each, built where their packages are installed.
+
+They stand below errors and endpoint and above all that may refuse. Which endpoints each of them sees, and what it needs
+to know of them, is set whenever the routes are compiled.
+"""
+
+import logging
+import time
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+from forecourt.config import DecisionHook, JobConfig, ResolvedPolicy
+from forecourt.decisions import Decision
+from forecourt.exchange import Exchange
+from forecourt.layers.logs import Logged, LogsLayer
+from forecourt.layers.metrics import UNROUTED, Counted, MetricsLayer
+from forecourt.layers.tracing import HandlerSpanLayer, Inside, Traced, TracingLayer
+from forecourt.redaction import without_words
+from forecourt.routing import Endpoint
+from forecourt.runtime import Runtime
+from forecourt.stores.observed import Trips
+from forecourt.telemetry.exposition import endpoint_of
+from forecourt.telemetry.extras import installed
+from forecourt.types import ASGIApp
+
+if TYPE_CHECKING:
+    from forecourt.telemetry.structured import Tokens
+
+logger = logging.getLogger("forecourt")
+
+NAMES = ("tracing", "metrics", "logging")
+"""The observers, outermost first: durations and lines know their trace."""
+
+_REFRESHED_EVERY = 1.0
+
+_USUAL = ("ok", "refused")
+"""Outcomes whose durations are there from the start; the rare ones come with their first request."""
+
+Observed = Sequence[tuple[Endpoint | None, ResolvedPolicy]]
+
+
+class Observers:
+    """The observers of one stack, of those in `layers`; `app` is what they stand around, and becomes the outermost."""
+
+    def __init__(self, app: ASGIApp, runtime: Runtime, trips: Trips, layers: Sequence[str]) -> None:
+        self._trips = trips
+        self._runtime = runtime
+        self._config = runtime.config
+        wanted = {name for name in NAMES if name in layers and installed(name) and _is_used(self._config, name)}
+        self._logs = self._logs_around(app) if "logging" in wanted else None
+        app = self._logs or app
+        self._refreshed = 0.0
+        self._metrics = self._metrics_around(app) if "metrics" in wanted else None
+        app = self._metrics or app
+        self._tracing = self._tracing_around(app) if "tracing" in wanted else None
+        self.app = self._tracing or app
+
+    def hear(self, exchange: Exchange) -> None:
+        """Have the app's own hook told of this exchange's decisions."""
+        hook = self._config.on_decision
+        if hook is not None:
+            exchange.listeners.append(partial(_tell, hook, exchange))
+
+    def observe(self, endpoints: Observed) -> None:
+        """See these endpoints from now on."""
+        if self._tracing is not None:
+            self._tracing.endpoints = {each: _traced(each) for each, policy in endpoints if policy.tracing}
+        if self._metrics is not None:
+            self._metrics.endpoints = {
+                each: self._counted(each, sizes=policy.metrics.sizes) for each, policy in endpoints if policy.metrics
+            }
+        if self._logs is not None:
+            self._logs.endpoints = {
+                each: Logged(
+                    each.name if each else None,
+                    policy.logging.sample,
+                    frozenset(name.lower().encode() for name in policy.logging.headers),
+                )
+                for each, policy in endpoints
+                if policy.logging
+            }
+
+    def around_handler(self, app: ASGIApp, endpoint: Endpoint | None, policy: ResolvedPolicy | None) -> ASGIApp:
+        """Return the handler's app with a span of its own, where it is to have one."""
+        if self._tracing is None or endpoint is None or policy is None:
+            return app
+        traced = policy.tracing
+        if traced is None or not traced.handler:
+            return app
+        return HandlerSpanLayer(app, name=endpoint.name, spans=self._tracing.spans)
+
+    def stop(self) -> None:
+        """Leave nothing behind that counts on when the process is gone."""
+        if self._metrics is not None:
+            self._families.forget_process()
+
+    def _tracing_around(self, app: ASGIApp) -> TracingLayer:
+        from forecourt.telemetry.otel import Spans  # noqa: PLC0415  # the extra `otel` is optional
+
+        telemetry = self._config.telemetry
+
+        inside = Inside(app)
+        server = Spans(inside, message_spans=telemetry.message_spans, words=telemetry.exception_messages)
+        inside.failed = server.failed
+        self._trips.listeners["tracing"] = server.trip
+        return TracingLayer(server.middleware, inside=inside, spans=server)
+
+    def _metrics_around(self, app: ASGIApp) -> MetricsLayer:
+        from forecourt.telemetry.prometheus import Families  # noqa: PLC0415  # the extra `metrics` is optional
+
+        telemetry = self._config.telemetry
+        endpoint = endpoint_of(self._config.metrics)
+        if not isinstance(endpoint.families, Families):
+            endpoint.families = Families(telemetry.prefix, telemetry.buckets)
+            self._trips.listeners["metrics"] = endpoint.families.trip
+        families = self._families = endpoint.families
+
+        def render(accept: str) -> tuple[bytes, str]:
+            self._refresh()
+            return families.render(accept)
+
+        endpoint.render = render
+        return MetricsLayer(app, self._refresh_now_and_then if families.shared else None)
+
+    def _logs_around(self, app: ASGIApp) -> "LogsLayer[Tokens]":
+        from forecourt.telemetry.structured import AccessLog, bound, unbound  # noqa: PLC0415  # `logs` is optional
+
+        telemetry = self._config.telemetry
+        return LogsLayer(app, telemetry=telemetry, log=AccessLog(telemetry), bind=bound, unbind=unbound)
+
+    def _counted(self, endpoint: Endpoint | None, *, sizes: bool) -> Counted:
+        name = endpoint.name if endpoint else UNROUTED
+        return Counted(self._families.endpoint(name, _USUAL), sizes, self._config.telemetry.exemplars)
+
+    def _refresh_now_and_then(self) -> None:
+        """Write down what is only counted when somebody looks: other workers look into files."""
+        now = time.monotonic()
+        if now - self._refreshed >= _REFRESHED_EVERY:
+            self._refreshed = now
+            self._refresh()
+
+    def _refresh(self) -> None:
+        self._families.leases.set(len(self._runtime.heartbeat))
+        self._families.mismatches.set(self._runtime.mismatches)
+
+
+def _tell(hook: DecisionHook, exchange: Exchange, decision: Decision) -> None:
+    """Tell an app's own hook; what it raises is logged and harms no request."""
+    try:
+        hook(exchange, decision)
+    except Exception as error:  # whatever an app's function raises
+        logger.error("on_decision failed: %s", type(error).__name__, exc_info=without_words(error))
+
+
+def _is_used(config: JobConfig, name: str) -> bool:
+    """Tell whether any endpoint may be observed so: the default says off, and no endpoint anything else."""
+    policies = [config.default, *config.endpoints.values()]
+    said = [getattr(policy, name) for policy in policies if policy is not None]
+    return getattr(config.default, name, None) != "off" or any(each not in (None, "off") for each in said)
+
+
+def _traced(endpoint: Endpoint | None) -> Traced:
+    if endpoint is None:
+        return Traced(None, {})
+    return Traced(endpoint.path, {"http.route": endpoint.path, "forecourt.endpoint": endpoint.name})

@@ -1,0 +1,210 @@
+"""Metrics by prometheus-client: the families of one config, and the children of one endpoint, bound beforehand.
+
+All labels are bounded: endpoints are those of the route table (and `unrouted` for what no route matches), all other
+words are fixed. Children are looked up once: a request increments objects that it finds in one place.
+
+Each config has a registry of its own, so that two in one process do not mix; what is exposed is that registry and
+prometheus-client's own, where an app keeps its metrics. With PROMETHEUS_MULTIPROC_DIR set, values live in files that
+all workers write, and whichever worker is asked adds them up. Two configs in one process then share their numbers.
+"""
+
+import itertools
+import os
+from collections.abc import Iterable, Sequence
+
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, Metric
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.multiprocess import (
+    MultiProcessCollector,
+    mark_process_dead,  # type: ignore[attr-defined, unused-ignore]
+)
+from prometheus_client.registry import Collector
+
+from forecourt.decisions import Decision
+from forecourt.stores.observed import Trip
+
+_SIZES = (1, 2, 4, 8, 16, 32, 64)
+_TRIPS = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
+_DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
+
+
+class Families:
+    """What one config counts; `prefix` and `buckets` as in `Telemetry`."""
+
+    def __init__(self, prefix: str, buckets: Sequence[float]) -> None:
+        own = self.registry = CollectorRegistry()
+        self.requests = Counter(
+            f"{prefix}_requests", "Requests that ended.", ("endpoint", "outcome", "status"), registry=own
+        )
+        self.durations = Histogram(
+            f"{prefix}_request_duration_seconds",
+            "From a request's arrival to the end of its response.",
+            ("endpoint", "outcome"),
+            buckets=tuple(buckets),
+            registry=own,
+        )
+        self.in_progress = Gauge(
+            f"{prefix}_requests_in_progress",
+            "Requests under way.",
+            ("endpoint",),
+            multiprocess_mode="livesum",
+            registry=own,
+        )
+        self.received = Counter(
+            f"{prefix}_request_body_bytes", "Bytes of request bodies that were read.", ("endpoint",), registry=own
+        )
+        self.sent = Counter(f"{prefix}_response_body_bytes", "Bytes of response bodies.", ("endpoint",), registry=own)
+        self.decisions = Counter(
+            f"{prefix}_decisions", "What layers decided.", ("endpoint", "layer", "outcome"), registry=own
+        )
+        self.credits = Counter(f"{prefix}_credits_settled", "Credits that calls cost.", ("endpoint",), registry=own)
+        self._count_the_store(prefix)
+        self._bound: dict[str, EndpointMetrics] = {}
+
+    def _count_the_store(self, prefix: str) -> None:
+        own = self.registry
+        self.trips = Histogram(
+            f"{prefix}_store_trip_seconds",
+            "Trips to the store.",
+            ("operation", "outcome"),
+            buckets=_TRIPS,
+            registry=own,
+        )
+        self.trip_sizes = Histogram(
+            f"{prefix}_store_trip_size",
+            "Questions or settlements in one trip.",
+            ("operation",),
+            buckets=_SIZES,
+            registry=own,
+        )
+        self.degraded = Gauge(
+            f"{prefix}_store_degraded",
+            "1 while failure policies answer instead of the store.",
+            multiprocess_mode="livemax",
+            registry=own,
+        )
+        self.leases = Gauge(
+            f"{prefix}_leases_held",
+            "Leases and reservations that this process holds.",
+            multiprocess_mode="livesum",
+            registry=own,
+        )
+        self.mismatches = Gauge(
+            f"{prefix}_endpoint_mismatches",
+            "How often another endpoint ran than the one resolved; anything but 0 is a fault.",
+            multiprocess_mode="livesum",
+            registry=own,
+        )
+        for operation, end in itertools.product(("decide", "settle"), ("ok", "down", "overloaded")):
+            self.trips.labels(operation, end)
+            self.trip_sizes.labels(operation)
+
+    def endpoint(self, name: str, outcomes: Iterable[str]) -> "EndpointMetrics":
+        """Return the children of one endpoint; endpoints of one name share them."""
+        if name not in self._bound:
+            self._bound[name] = EndpointMetrics(self, name, outcomes)
+        return self._bound[name]
+
+    def trip(self, trip: Trip) -> None:
+        """Count a trip to the store; one that found it down or well says whether failure policies answer."""
+        self.trips.labels(trip.operation, trip.end).observe(trip.took / 1e9)
+        self.trip_sizes.labels(trip.operation).observe(trip.size)
+        if trip.operation == "decide" and trip.end in ("ok", "down"):
+            self.degraded.set(trip.end == "down")
+
+    @property
+    def shared(self) -> bool:
+        """Whether other processes read what this one counts."""
+        return _DIRECTORY in os.environ
+
+    def render(self, accept: str) -> tuple[bytes, str]:
+        """Return everything in the format that the Accept field prefers, and its media type."""
+        encode, media_type = choose_encoder(accept)
+        return encode(_exposed(self.registry)), media_type
+
+    def forget_process(self) -> None:
+        """Have the files of this process's gauges count no more; without a directory for them nothing happens."""
+        if _DIRECTORY in os.environ:
+            mark_process_dead(os.getpid())  # type: ignore[no-untyped-call, unused-ignore]
+
+
+class EndpointMetrics:
+    """The children of one endpoint."""
+
+    def __init__(self, families: Families, name: str, outcomes: Iterable[str]) -> None:
+        self._requests = families.requests
+        self._decisions = families.decisions
+        self._name = name
+        self._running = 0
+        self._in_progress = families.in_progress.labels(name)
+        self._shared = _DIRECTORY in os.environ
+        if not self._shared:
+            self._in_progress.set_function(lambda: self._running)
+        self._received = families.received.labels(name)
+        self._sent = families.sent.labels(name)
+        self._credits = families.credits.labels(name)
+        self._all_durations = families.durations
+        self._durations = {each: families.durations.labels(name, each) for each in outcomes}
+        self._ends: dict[tuple[str, int], Counter] = {}
+        self._decided: dict[tuple[str, str], Counter] = {}
+
+    def began(self) -> None:
+        """Count a request that arrives."""
+        self._running += 1
+        if self._shared:
+            self._in_progress.inc()
+
+    def ended(self, outcome: str, status: int, seconds: float, trace_id: str | None) -> None:
+        """Count a request that is over; `trace_id` becomes the exemplar of its duration."""
+        self._running -= 1
+        if self._shared:
+            self._in_progress.dec()
+        counter = self._ends.get((outcome, status))
+        if counter is None:
+            counter = self._ends[outcome, status] = self._requests.labels(self._name, outcome, status)
+        counter.inc()
+        durations = self._durations.get(outcome)
+        if durations is None:
+            durations = self._durations[outcome] = self._all_durations.labels(self._name, outcome)
+        durations.observe(seconds, {"trace_id": trace_id} if trace_id else None)
+
+    def carried(self, received: int, sent: int) -> None:
+        """Count the bytes of its bodies."""
+        if received:
+            self._received.inc(received)
+        if sent:
+            self._sent.inc(sent)
+
+    def decided(self, decision: Decision) -> None:
+        """Count what a layer decided."""
+        said = (decision.layer, decision.outcome)
+        counter = self._decided.get(said)
+        if counter is None:
+            counter = self._decided[said] = self._decisions.labels(self._name, *said)
+        counter.inc()
+        if decision.outcome == "settled" and decision.amount:
+            self._credits.inc(decision.amount)
+
+
+class _Exposed(Collector):
+    """Our registry and prometheus-client's own, as one."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._registry = registry
+
+    def collect(self) -> Iterable[Metric]:
+        """Yield the metrics of both; of two of one name, ours."""
+        names: set[str] = set()
+        for metric in itertools.chain(self._registry.collect(), REGISTRY.collect()):
+            if metric.name not in names:
+                names.add(metric.name)
+                yield metric
+
+
+def _exposed(registry: CollectorRegistry) -> CollectorRegistry:
+    exposed = CollectorRegistry(auto_describe=False)
+    if _DIRECTORY in os.environ:
+        MultiProcessCollector(exposed)  # type: ignore[no-untyped-call, unused-ignore]
+    else:
+        exposed.register(_Exposed(registry))
+    return exposed

@@ -1,0 +1,72 @@
+"""The reports example as people run it: a process that serves, workers beside it, and a job from 202 to its result."""
+
+import asyncio
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.servers import Valkey, free_port
+
+ROOT = Path(__file__).parents[2]
+
+
+@contextmanager
+def served(store: str) -> Iterator[str]:
+    """Serve the example on a free port; return its address."""
+    port = free_port()
+    surroundings = {**os.environ, "PORT": str(port)}
+    surroundings.pop("REPORTS_KEY", None)
+    command = [sys.executable, "-m", "examples.reports", "--store", store, "--workers", "2"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, env=surroundings, cwd=ROOT) as process:
+        try:
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            process.terminate()
+            process.wait(30)
+
+
+async def answered(client: httpx.AsyncClient) -> None:
+    """Return once the service answers."""
+    async with asyncio.timeout(60):
+        while True:
+            try:
+                await client.get("/health")
+            except httpx.TransportError:
+                await asyncio.sleep(0.05)
+            else:
+                return
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("place", ["memory", "valkey"])
+async def test_a_report_is_a_job(place: str, request: pytest.FixtureRequest) -> None:
+    """From 202 to the result, the same key the same job; on Valkey another process has made it."""
+    store = "memory://"
+    if place == "valkey":
+        valkey: Valkey = request.getfixturevalue("valkey")
+        store = valkey.url
+    with served(store) as address:
+        async with httpx.AsyncClient(base_url=address, timeout=30, trust_env=False) as client:
+            await answered(client)
+            key = {"idempotency-key": "may"}
+            first = await client.post("/reports", json={"title": "May", "rounds": 30}, headers=key)
+            again = await client.post("/reports", json={"title": "May", "rounds": 30}, headers=key)
+            assert (first.status_code, again.headers["location"]) == (202, first.headers["location"])
+            assert (await client.post("/reports", json={"rounds": 1})).status_code == 422
+            location = first.headers["location"]
+            async with asyncio.timeout(60):
+                while (await client.get(location)).json()["status"] != "succeeded":
+                    await asyncio.sleep(0.05)
+            report = (await client.get(f"{location}/result")).json()
+            direct = await client.post("/reports", json={"title": "May", "rounds": 30}, headers={"prefer": "wait=30"})
+            assert (direct.status_code, direct.json()["digest"]) == (200, report["digest"])
+            shown = (await client.get(location)).json()
+            assert (shown["attempts"], shown["status"]) == (1, "succeeded")
+            deleted = await client.delete(location)
+            assert deleted.status_code == 409

@@ -1,0 +1,32 @@
+"""Queues of each kind for tests, and jobs to put into them."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from forecourt.jobs.memory import MemoryQueue
+from forecourt.jobs.queue import NewJob, Queue
+from forecourt.jobs.valkey import ValkeyQueue
+from forecourt.stores.redis.client import Client
+from forecourt.testing import FakeClock
+from forecourt.types import SECOND
+
+Make = Callable[[FakeClock], Queue]
+
+
+def job(name: str, owner: str = "ali", *, attempts: int = 2, delay: float = 0, most: int = 100) -> NewJob:
+    """Build a job with a lease of 10 s that expires after 1,000 s and is kept for 500."""
+    times = (attempts, 10 * SECOND, round(delay * SECOND), 1000 * SECOND, 500 * SECOND, most)
+    return NewJob(name, owner, "work", f"print of {name}", b"envelope of " + name.encode(), *times)
+
+
+@asynccontextmanager
+async def opened(url: str, clock: FakeClock) -> AsyncIterator[Queue]:
+    """Open the queue at a URL, on a clock of the test's."""
+    queue: Queue = MemoryQueue(clock)
+    if not url.startswith("memory:"):
+        queue = ValkeyQueue(Client(url, deadline=5), "fc", "q", clock=clock)
+    await queue.open()
+    try:
+        yield queue
+    finally:
+        await queue.close()

@@ -1,0 +1,244 @@
+"""What is counted, under which few words."""
+
+import asyncio
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from prometheus_client import REGISTRY, Counter
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Mount, Route, WebSocketRoute
+
+from forecourt import (
+    Concurrency,
+    Credits,
+    EndpointPolicy,
+    FixedWindow,
+    JobConfig,
+    Metrics,
+    MetricsMiddleware,
+    Quota,
+    Telemetry,
+)
+from forecourt.policies import Accounts
+from forecourt.testing import FakeClock
+from forecourt.types import ASGIApp, Message
+from tests.asgi import call, get, http, websocket
+from tests.callers import Caller
+from tests.observing import samples, scraped
+from tests.services import echo, starlette, text
+
+QUIET = EndpointPolicy(tracing="off", logging="off")
+
+
+async def answers(request: Request) -> Response:
+    """Answer with the status that the path says."""
+    return PlainTextResponse("said", int(request.path_params["status"]))
+
+
+async def breaks(_: Request) -> Response:
+    """Break."""
+    raise RuntimeError("it broke")
+
+
+async def test_requests_are_counted_by_endpoint_outcome_and_status() -> None:
+    """Each end of a request is one word; what no route matches is counted as unrouted."""
+    config = JobConfig(
+        default=QUIET,
+        endpoints={"few": EndpointPolicy(rate_limit=FixedWindow(limit=1, window=60), tracing="off", logging="off")},
+    )
+    app = starlette(
+        config, Route("/said/{status:int}", answers, name="said"), Route("/few", text, name="few"), Route("/b", breaks)
+    )
+    for path in ("/said/200", "/said/304", "/said/404", "/said/503", "/few", "/few", "/nowhere"):
+        await get(app, path)
+    with pytest.raises(RuntimeError):
+        await get(app, "/b")
+    assert await samples(config, "forecourt_requests_total", "endpoint", "outcome", "status") == {
+        ("said", "ok", "200"): 1,
+        ("said", "ok", "304"): 1,
+        ("said", "client_error", "404"): 1,
+        ("said", "server_error", "503"): 1,
+        ("few", "ok", "200"): 1,
+        ("few", "refused", "429"): 1,
+        ("unrouted", "client_error", "404"): 1,
+        ("breaks", "failed", "500"): 1,
+    }
+    durations = await samples(config, "forecourt_request_duration_seconds_count", "endpoint", "outcome")
+    assert durations[("said", "ok")] == 2
+    assert durations[("breaks", "failed")] == 1
+    assert set((await samples(config, "forecourt_requests_in_progress", "endpoint")).values()) == {0}
+
+
+async def test_decisions_refusals_and_credits_are_counted_by_layer() -> None:
+    """Which layer refused is a label, and so is what it let pass; credits are counted at what calls cost."""
+    policy = EndpointPolicy(
+        rate_limit=FixedWindow(limit=3, window=60),
+        concurrency=Concurrency(limit=5),
+        credits=Credits(amount=4),
+        tracing="off",
+        logging="off",
+    )
+    config = JobConfig(default=policy, accounts=Accounts(quota=Quota(amount=8, every="day")))
+    app = starlette(config, Route("/", text, name="work"))
+    assert [(await get(app, "/")).status for _ in range(4)] == [200, 200, 429, 429]
+    assert await samples(config, "forecourt_decisions_total", "layer", "outcome") == {
+        ("rate_limit", "allowed"): 3,
+        ("rate_limit", "refused"): 1,
+        ("concurrency", "allowed"): 3,
+        ("credits", "allowed"): 2,
+        ("credits", "refused"): 1,
+        ("credits", "settled"): 2,
+    }
+    assert (await samples(config, "forecourt_credits_settled_total", "endpoint"))[("work",)] == 8
+
+
+async def test_what_is_under_way_is_seen() -> None:
+    """While a call is at work it is in progress and its lease is held; a call given up is counted as cancelled."""
+    config = JobConfig(default=EndpointPolicy(concurrency=Concurrency(limit=5), tracing="off", logging="off"))
+
+    async def waits(_: Request) -> Response:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    app = starlette(config, Route("/", waits, name="waits"), clock=FakeClock())
+    caller = await Caller.begin(app)
+    assert (await samples(config, "forecourt_requests_in_progress", "endpoint"))[("waits",)] == 1
+    assert await samples(config, "forecourt_leases_held") == {(): 1}
+    await caller.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await caller.task
+    assert (await samples(config, "forecourt_requests_in_progress", "endpoint"))[("waits",)] == 0
+    ended = await samples(config, "forecourt_requests_total", "outcome", "status")
+    assert ended == {("cancelled", "499"): 1}
+
+
+@pytest.mark.parametrize(("sizes", "bytes_"), [(True, 4), (False, 0)])
+async def test_sizes_are_those_of_the_bodies(sizes: bool, bytes_: int) -> None:
+    """The bytes that the handler read and sent are counted, unless the policy says not to."""
+
+    async def says_back(request: Request) -> Response:
+        return PlainTextResponse(await request.body())
+
+    config = JobConfig(default=EndpointPolicy(metrics=Metrics(sizes=sizes), tracing="off", logging="off"))
+    app = starlette(config, Route("/", says_back, name="back", methods=["POST"]))
+    body: Message = {"type": "http.request", "body": b"four", "more_body": False}
+    answer = await call(app, http("/", "POST"), body)
+    assert answer.body == b"four"
+    for name in ("forecourt_request_body_bytes_total", "forecourt_response_body_bytes_total"):
+        assert (await samples(config, name, "endpoint"))[("back",)] == bytes_
+
+
+async def test_a_websocket_is_one_request() -> None:
+    """A conversation is counted once, as 101."""
+    config = JobConfig(default=QUIET)
+    await call(starlette(config, WebSocketRoute("/echo", echo, name="echo")), websocket("/echo"))
+    assert await samples(config, "forecourt_requests_total", "endpoint", "status") == {("echo", "101"): 1}
+
+
+async def test_cardinality_does_not_depend_on_what_callers_send() -> None:
+    """However many paths, callers and methods there are, the series are the same."""
+    config = JobConfig(default=QUIET.model_copy(update={"rate_limit": (FixedWindow(limit=10, window=60),)}))
+    app = starlette(config, Route("/records/{record_id}", text, name="record"))
+    await get(app, "/records/0", client="198.51.100.1")
+    for _ in range(11):
+        await get(app, "/records/0")
+    await get(app, "/nowhere")
+    before = (await scraped(config)).count("\n")
+    rounds = max(1, int(float(os.environ.get("FORECOURT_EXAMPLES", "1"))))
+    for number in range(2_000 * min(rounds, 25)):
+        client = f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}"
+        await get(app, f"/records/{number}", client=client)
+        await get(app, f"/{number}/nowhere", method=f"M{number}", client=client)
+    assert (await scraped(config)).count("\n") == before
+
+
+async def test_the_endpoint_is_mounted_and_under_its_policy() -> None:
+    """`config.metrics` is an app like any: a limit on it holds; it answers GET and HEAD, with the apps' own metrics."""
+    own = Counter("an_apps_own", "Counted by the app itself.")
+    limited = EndpointPolicy(rate_limit=FixedWindow(limit=4, window=60), tracing="off", logging="off")
+    config = JobConfig(default=QUIET, endpoints={"metrics": limited})
+    app = starlette(config, Mount("/metrics", config.metrics, name="metrics"))
+    try:
+        own.inc(3)
+        read = await get(app, "/metrics/")
+        assert read.status == 200
+        assert read.headers["content-type"].startswith("text/plain")
+        assert b"an_apps_own_total 3.0" in read.body
+        head = await get(app, "/metrics/", "HEAD")
+        assert (head.status, head.body) == (200, b"")
+        wrong = await get(app, "/metrics/", "POST")
+        assert (wrong.status, wrong.headers["allow"]) == (405, "GET, HEAD")
+        open_metrics = await call(app, http("/metrics/", headers=[(b"accept", b"application/openmetrics-text")]))
+        assert open_metrics.headers["content-type"].startswith("application/openmetrics-text")
+        assert open_metrics.body.endswith(b"# EOF\n")
+        assert (await get(app, "/metrics/")).status == 429
+    finally:
+        REGISTRY.unregister(own)
+
+
+async def test_without_the_layer_there_is_nothing_to_read() -> None:
+    """An endpoint whose config counts nothing says so."""
+    config = JobConfig(default=EndpointPolicy(metrics="off"))
+    app = starlette(config, Mount("/metrics", config.metrics, name="metrics"))
+    assert (await get(app, "/metrics/")).status == 503
+
+
+async def test_an_endpoint_that_is_off_is_not_counted() -> None:
+    """`metrics="off"` on one endpoint leaves the others counted."""
+    config = JobConfig(default=QUIET, endpoints={"quiet": EndpointPolicy(metrics="off")})
+    app = starlette(config, Route("/quiet", text, name="quiet"), Route("/seen", text, name="seen"))
+    await get(app, "/quiet")
+    await get(app, "/seen")
+    assert await samples(config, "forecourt_requests_total", "endpoint") == {("seen",): 1}
+
+
+async def test_alone_and_under_another_name() -> None:
+    """The layer works by itself, with its own prefix and buckets; two apps of one config add up."""
+    config = JobConfig(default=EndpointPolicy(), telemetry=Telemetry(prefix="shop", buckets=[0.5, 1]))
+
+    async def bare(_scope: object, _receive: object, send: object) -> None:
+        await send({"type": "http.response.start", "status": 204})  # type: ignore[operator]  # the smallest app
+        await send({"type": "http.response.body"})  # type: ignore[operator]
+
+    for _ in range(2):
+        app: ASGIApp = MetricsMiddleware(bare, config)
+        await get(app, "/")
+    assert await samples(config, "shop_requests_total", "endpoint", "status") == {("unrouted", "204"): 2}
+    buckets = await samples(config, "shop_request_duration_seconds_bucket", "endpoint", "outcome", "le")
+    assert [le for name, outcome, le in buckets if outcome == "ok"] == ["0.5", "1.0", "+Inf"]
+
+
+WORKER = """
+import asyncio, sys
+from starlette.routing import Route
+from forecourt import EndpointPolicy, JobConfig
+from tests.asgi import get
+from tests.observing import samples
+from tests.services import starlette, text
+
+async def main():
+    config = JobConfig(default=EndpointPolicy(tracing="off", logging="off"))
+    app = starlette(config, Route("/", text, name="work"))
+    for _ in range(int(sys.argv[1])):
+        await get(app, "/")
+    counted = await samples(config, "forecourt_requests_total", "endpoint")
+    print(int(counted[("work",)]))
+
+asyncio.run(main())
+"""
+
+
+def test_workers_add_up(tmp_path: Path) -> None:
+    """With PROMETHEUS_MULTIPROC_DIR set, whichever worker is asked tells of all."""
+    environment = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
+    told = [
+        subprocess.run(
+            [sys.executable, "-c", WORKER, number], env=environment, capture_output=True, text=True, check=True
+        ).stdout
+        for number in ("2", "3")
+    ]
+    assert told == ["2\n", "5\n"]

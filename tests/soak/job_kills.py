@@ -1,0 +1,220 @@
+"""Kills workers at random while they work: no job may be lost, and none finished twice.
+
+    python -m tests.soak.job_kills --kills 100
+
+Worker processes run jobs of a queue on a real Valkey, with leases of a second. A trial is one worker that is killed
+with -9 (every fifth is frozen instead, for longer than its lease, and goes on then) while jobs keep coming; another
+takes its place. In the end every job must have one result, no job may have been finished twice, and none run again but
+those of a worker that was killed or frozen. The suite runs a few trials of it.
+"""
+
+import argparse
+import asyncio
+import multiprocessing
+import os
+import random
+import signal
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from multiprocessing.process import BaseProcess
+
+from forecourt.jobs.envelope import Envelopes, JobRequest
+from forecourt.jobs.queue import NewJob, Record
+from forecourt.jobs.valkey import ValkeyQueue
+from forecourt.jobs.worker import Notes, Worker
+from forecourt.policies.keys import KeyRing
+from forecourt.stores.redis.client import Client
+from forecourt.types import SECOND, Receive, Scope, Send, SystemClock
+from tests.servers import Valkey
+
+LEASE = 1.0
+CONCURRENCY = 4
+WORKERS = 3
+RING = KeyRing([b"the soak's own secret, 32 bytes+."])
+
+
+@dataclass
+class Found:
+    """What became of the jobs of one run; `reruns` is how often a job was begun again."""
+
+    jobs: int = 0
+    succeeded: int = 0
+    finished_twice: int = 0
+    reruns: int = 0
+    long_jobs_run_again: int = 0
+    kills: int = 0
+    wrong: list[str] = field(default_factory=list)
+
+    def judged(self) -> list[str]:
+        """Return what is not as it must be; nothing where all is well."""
+        wrong = list(self.wrong)
+        if self.succeeded != self.jobs:
+            wrong.append(f"{self.jobs - self.succeeded} of {self.jobs} jobs have no result")
+        if self.finished_twice:
+            wrong.append(f"{self.finished_twice} jobs were finished twice")
+        if self.reruns > self.kills * CONCURRENCY:
+            wrong.append(f"{self.reruns} reruns, and only {self.kills} kills of {CONCURRENCY} jobs at most")
+        if self.long_jobs_run_again:
+            wrong.append(f"{self.long_jobs_run_again} long jobs ran again though their leases were renewed")
+        return wrong
+
+
+def queue(url: str) -> ValkeyQueue:
+    """Return the queue of the trials."""
+    return ValkeyQueue(Client(url, deadline=5), "soak", "kills")
+
+
+def work(url: str) -> None:
+    """Be a worker, until killed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    asyncio.run(_work(url))
+
+
+async def _work(url: str) -> None:
+    notes = Client(url, deadline=5)
+    await notes.open()
+
+    async def run(
+        request: JobRequest, _scope: Scope, _receive: Receive, send: Send, _told: Callable[[Notes], None]
+    ) -> None:
+        runs = await notes.call("INCR", f"runs:{request.path}")
+        await asyncio.sleep(float(request.query))
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"%d" % (runs if isinstance(runs, int) else 0)})
+
+    async def ended(request: JobRequest, _record: Record, _status: int) -> None:
+        await notes.call("INCR", f"ended:{request.path}")
+
+    mine = queue(url)
+    await mine.open()
+    Worker(mine, Envelopes(RING, "kills"), run, ended, SystemClock(), concurrency=CONCURRENCY).start()
+    await asyncio.Event().wait()
+
+
+class Trials:
+    """Publishes jobs, kills workers, and looks what became of it all."""
+
+    def __init__(self, url: str, seed: int) -> None:
+        self.url = url
+        self.random = random.Random(seed)
+        self.queue = queue(url)
+        self.envelopes = Envelopes(RING, "kills")
+        self.names: list[str] = []
+        self.found = Found()
+        self._context = multiprocessing.get_context("spawn")
+        self._workers: list[BaseProcess] = []
+        self._frozen: dict[int, float] = {}
+
+    async def run(self, kills: int, seconds_between: float = 0.6) -> Found:
+        """Run so many trials."""
+        await self.queue.open()
+        try:
+            self._workers = [self._worker() for _ in range(WORKERS)]
+            await self._publish(WORKERS, seconds=0)
+            await self._all_ended(self.names, 60)
+            for number in range(kills):
+                await self._publish(10, seconds=0.4)
+                await asyncio.sleep(seconds_between * self.random.uniform(0.1, 1))
+                self._strike(freeze=number % 5 == 4)
+            await self._publish(8, seconds=0.15)
+            self._wake(everyone=True)
+            await self._all_ended(self.names, 60)
+            await self._long_jobs()
+            await self._count()
+        finally:
+            self._wake(everyone=True)
+            for worker in self._workers:
+                worker.kill()
+                worker.join()
+            await self.queue.close()
+        return self.found
+
+    def _worker(self) -> BaseProcess:
+        process = self._context.Process(target=work, args=(self.url,), daemon=True)
+        process.start()
+        return process
+
+    async def _publish(self, count: int, seconds: float, prefix: str = "job") -> list[str]:
+        names = [f"{prefix}-{len(self.names) + number}" for number in range(count)]
+        for name in names:
+            query = b"%f" % (seconds * self.random.uniform(0, 2))
+            request = JobRequest("work", "GET", name, query, "", "http", (), b"")
+            owner = f"owner-{self.random.randrange(3)}"
+            times = (1000, round(LEASE * SECOND), 0, 1000 * SECOND, 1000 * SECOND, 100_000)
+            job = NewJob(name, owner, "work", "", self.envelopes.seal(name, request), *times)
+            await self.queue.publish(job)
+        self.names += names
+        self.found.jobs += count
+        return names
+
+    def _strike(self, *, freeze: bool) -> None:
+        """Kill a worker and start another, or freeze one for longer than its lease."""
+        self._wake()
+        alive = [worker for worker in self._workers if worker.pid not in self._frozen]
+        if not alive:
+            return
+        victim = self.random.choice(alive)
+        assert victim.pid is not None
+        self.found.kills += 1
+        if freeze:
+            os.kill(victim.pid, signal.SIGSTOP)
+            self._frozen[victim.pid] = time.monotonic() + 2 * LEASE
+            return
+        os.kill(victim.pid, signal.SIGKILL)
+        victim.join()
+        self._workers.remove(victim)
+        self._workers.append(self._worker())
+
+    def _wake(self, *, everyone: bool = False) -> None:
+        for pid, until in list(self._frozen.items()):
+            if everyone or time.monotonic() >= until:
+                os.kill(pid, signal.SIGCONT)
+                del self._frozen[pid]
+
+    async def _long_jobs(self) -> None:
+        """Nobody is killed: jobs of several leases run once."""
+        names = await self._publish(WORKERS * 2, seconds=3 * LEASE, prefix="long")
+        await self._all_ended(names, 60)
+        again = [name for name in names if await self._number(f"runs:{name}") != 1]
+        self.found.long_jobs_run_again = len(again)
+
+    async def _all_ended(self, names: list[str], seconds: float) -> None:
+        late = time.monotonic() + seconds
+        left = list(names)
+        while left and time.monotonic() < late:
+            records = [await self.queue.look(name) for name in left]
+            left = [name for name, record in zip(left, records, strict=True) if record is None or not record.ended]
+            await asyncio.sleep(0.05)
+        if left:
+            self.found.wrong.append(f"{len(left)} jobs have not ended: {left[:5]}")
+
+    async def _count(self) -> None:
+        for name in self.names:
+            record = await self.queue.look(name)
+            self.found.succeeded += record is not None and record.status == "succeeded"
+            self.found.finished_twice += await self._number(f"ended:{name}") > 1
+            self.found.reruns += await self._number(f"runs:{name}") - 1
+
+    async def _number(self, key: str) -> int:
+        value = await self.queue._client.call("GET", key)
+        return int(value) if isinstance(value, bytes) else 0
+
+
+def main() -> int:
+    """Run the trials that the arguments ask for."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--kills", type=int, default=100, help="how many workers are killed or frozen (100)")
+    parser.add_argument("--seed", type=int, default=1, help="of the choices made (1)")
+    given = parser.parse_args()
+    with Valkey(append_only=True) as server:
+        found = asyncio.run(Trials(server.url, given.seed).run(given.kills))
+    print(found)
+    for line in found.judged():
+        print("WRONG:", line)
+    return 1 if found.judged() else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
