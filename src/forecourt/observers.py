@@ -6,7 +6,7 @@ to know of them, is set whenever the routes are compiled.
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -25,6 +25,7 @@ from forecourt.telemetry.extras import installed
 from forecourt.types import ASGIApp
 
 if TYPE_CHECKING:
+    from forecourt.telemetry.prometheus import Families
     from forecourt.telemetry.structured import Tokens
 
 logger = logging.getLogger("forecourt")
@@ -50,7 +51,6 @@ class Observers:
         wanted = {name for name in NAMES if name in layers and installed(name) and _is_used(self._config, name)}
         self._logs = self._logs_around(app) if "logging" in wanted else None
         app = self._logs or app
-        self._refreshed = 0.0
         self._metrics = self._metrics_around(app) if "metrics" in wanted else None
         app = self._metrics or app
         self._tracing = self._tracing_around(app) if "tracing" in wanted else None
@@ -116,12 +116,14 @@ class Observers:
             self._trips.listeners["metrics"] = endpoint.families.trip
         families = self._families = endpoint.families
 
+        refresh = _refreshing(families, self._runtime)
+
         def render(accept: str) -> tuple[bytes, str]:
-            self._refresh()
+            refresh()
             return families.render(accept)
 
         endpoint.render = render
-        return MetricsLayer(app, self._refresh_now_and_then if families.shared else None)
+        return MetricsLayer(app, _now_and_then(refresh) if families.shared else None)
 
     def _logs_around(self, app: ASGIApp) -> "LogsLayer[Tokens]":
         from forecourt.telemetry.structured import AccessLog, bound, unbound  # noqa: PLC0415  # `logs` is optional
@@ -133,16 +135,29 @@ class Observers:
         name = endpoint.name if endpoint else UNROUTED
         return Counted(self._families.endpoint(name, _USUAL), sizes, self._config.telemetry.exemplars)
 
-    def _refresh_now_and_then(self) -> None:
-        """Write down what is only counted when somebody looks: other workers look into files."""
-        now = time.monotonic()
-        if now - self._refreshed >= _REFRESHED_EVERY:
-            self._refreshed = now
-            self._refresh()
 
-    def _refresh(self) -> None:
-        self._families.leases.set(len(self._runtime.heartbeat))
-        self._families.mismatches.set(self._runtime.mismatches)
+def _refreshing(families: "Families", runtime: Runtime) -> Callable[[], None]:
+    """Return what writes down that which is only counted when somebody looks; it must not keep a stack alive."""
+
+    def refresh() -> None:
+        families.leases.set(len(runtime.heartbeat))
+        families.mismatches.set(runtime.mismatches)
+
+    return refresh
+
+
+def _now_and_then(refresh: Callable[[], None]) -> Callable[[], None]:
+    """Return the same, done at most once a second: other workers look into files."""
+    done = 0.0
+
+    def sometimes() -> None:
+        nonlocal done
+        now = time.monotonic()
+        if now - done >= _REFRESHED_EVERY:
+            done = now
+            refresh()
+
+    return sometimes
 
 
 def _tell(hook: DecisionHook, exchange: Exchange, decision: Decision) -> None:

@@ -7,7 +7,17 @@ from typing import Annotated
 from fastapi import FastAPI, HTTPException, Query, Request
 from pydantic import BaseModel
 
-from forecourt import Credits, EndpointPolicy, JobConfig, Ledger, Offload, PolicyMiddleware, Principal, Quota
+from forecourt import (
+    Credits,
+    EndpointPolicy,
+    Idempotency,
+    JobConfig,
+    Ledger,
+    Offload,
+    PolicyMiddleware,
+    Principal,
+    Quota,
+)
 from forecourt.exchange import exchange_of
 from forecourt.policies import Accounts
 from forecourt.stores.contract import Store
@@ -32,7 +42,14 @@ class Reports:
     `go_on` lets handlers end; `status` is what they answer, `fails` how often they raise first.
     """
 
-    def __init__(self, offload: Offload | None = None, *, credits_: Credits | None = None, **config: object) -> None:
+    def __init__(
+        self,
+        offload: Offload | None = None,
+        *,
+        credits_: Credits | None = None,
+        idempotency: Idempotency | None = None,
+        **config: object,
+    ) -> None:
         self.clock = FakeClock()
         self.store: Store = MemoryStore(self.clock)
         self.go_on = asyncio.Event()
@@ -41,7 +58,7 @@ class Reports:
         self.fails = 0
         self.runs: list[tuple[str, int, Principal | None]] = []
         self.seen: list[Request] = []
-        policy = EndpointPolicy(offload=offload or Offload(), credits=credits_)
+        policy = EndpointPolicy(offload=offload or Offload(), credits=credits_, idempotency=idempotency)
         self.config = JobConfig(
             default=EndpointPolicy(),
             endpoints={"make_report": policy},

@@ -6,7 +6,7 @@ import json
 import pytest
 from starlette.routing import Route
 
-from forecourt import Credits, Offload
+from forecourt import Credits, Idempotency, Offload
 from forecourt.exchange import Exchange
 from forecourt.jobs.memory import MemoryQueue
 from forecourt.layers.credits import CLAIM, LedgerClaim
@@ -85,6 +85,23 @@ async def test_the_same_key_is_the_same_job() -> None:
     await settle_down()
     assert len(service.runs) == 2
     assert await service.balance() == 95
+
+
+async def test_under_idempotency_the_202_is_replayed() -> None:
+    """The retry of a key has the same job, runs nothing and pays nothing; the result outlives the key's record."""
+    service = Reports(
+        Offload(result_ttl=60), credits_=Credits(amount=5), idempotency=Idempotency(key="client", ttl=3600)
+    )
+    key = (b"idempotency-key", b"a-key-of-some-length")
+    first = await service.post("/reports/a", None, key)
+    await settle_down()
+    again = await service.post("/reports/a", None, key)
+    assert (first.status, again.status, again.headers["idempotent-replayed"]) == (202, 202, "true")
+    assert again.headers["location"] == first.headers["location"]
+    await settle_down()
+    assert (len(service.runs), await service.balance()) == (1, 95)
+    service.clock.advance(3000)
+    assert (await service.ask("GET", f"{first.headers['location']}/result")).status == 200
 
 
 async def test_a_full_queue_is_503_and_costs_nothing() -> None:

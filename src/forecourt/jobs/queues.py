@@ -17,10 +17,12 @@ DRAIN = 10.0
 
 
 class JobQueues:
-    """The queues by name; opened together, and closed by the last who opened them."""
+    """The queues by name, opened and closed together. They keep nothing of the config alive."""
 
     def __init__(self, config: JobConfig, clock: Clock) -> None:
-        self._config = config
+        self._addresses = config.queues
+        self._store = config.store
+        self._namespace = config.namespace
         self._clock = clock
         self.ring = config.key_ring or KeyRing.random()
         self._queues: dict[str, Queue] = {}
@@ -30,12 +32,12 @@ class JobQueues:
     def queue(self, name: str) -> Queue:
         """Return the queue of this name, made when it is asked for first."""
         if name not in self._queues:
-            self._queues[name] = queue_at(self.address(name), self._config.namespace, name, self._clock)
+            self._queues[name] = queue_at(self.address(name), self._namespace, name, self._clock)
         return self._queues[name]
 
     def address(self, name: str) -> str:
         """Return where a queue lives."""
-        return address_of(name, self._config.queues, self._config.store)
+        return address_of(name, self._addresses, self._store)
 
     def in_process(self, name: str) -> bool:
         """Whether the queue is this process's own, so that nobody else could work on it."""
