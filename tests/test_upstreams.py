@@ -159,6 +159,30 @@ async def test_what_is_cancelled_or_left_unread_counts_for_nothing() -> None:
         assert called.config.breaker("quotes").state == "open"
 
 
+async def test_a_body_left_unread_ends_no_row_of_failures() -> None:
+    """It is no success either; left after the deadline it is a failure."""
+    async with calling(500, "drip", 500, circuit_breaker=BREAKER) as called:
+        for _ in range(3):
+            async with called.client.stream("GET", "/quotes/1"):
+                pass
+        assert called.config.breaker("quotes").state == "open"
+    async with calling("drip", circuit_breaker=CircuitBreaker(fail_max=1)) as called:
+        called.within(60)
+        async with called.client.stream("GET", "/quotes/1"):
+            called.clock.advance(60)
+        assert called.config.breaker("quotes").state == "open"
+
+
+async def test_proxies_of_the_environment_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They would carry calls around the breaker."""
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    async with calling(200) as called:
+        assert await called.get() == 200
+
+
 async def test_an_event_stream_is_judged_by_its_status() -> None:
     """It may never end, so a probe is settled by its head."""
     async with calling(503, 503, "events", circuit_breaker=BREAKER) as called:

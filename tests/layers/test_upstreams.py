@@ -35,7 +35,8 @@ class Shop:
         route = Route("/price", self._price, name="price", methods=["GET", "POST"])
         self.app: ASGIApp = starlette(self.config, route, clock=self.clock)
         self.error: Exception | None = None
-        self.sends_first = False
+        self.later: asyncio.Task[httpx.Response] | None = None
+        self.go_on = asyncio.Event()
 
     async def ask(self, method: str = "GET", headers: list[tuple[bytes, bytes]] | None = None) -> Answer:
         """Ask for the price."""
@@ -45,9 +46,14 @@ class Shop:
     async def _price(self, _: Request) -> Response:
         if self.error is not None:
             raise self.error
+        self.later = asyncio.ensure_future(self._later())
         answer = await self.config.upstream("quotes").get("/quotes/1")
         answer.raise_for_status()
         return PlainTextResponse(answer.text)
+
+    async def _later(self) -> httpx.Response:
+        await self.go_on.wait()
+        return await self.config.upstream("quotes").get("/quotes/2")
 
 
 @asynccontextmanager
@@ -117,6 +123,17 @@ async def test_attempts_do_not_multiply() -> None:
                 "2" if (method, marked) == ("POST", False) else None
             )
     assert around.get() is NOTHING
+
+
+async def test_a_task_that_outlives_its_call_stands_alone() -> None:
+    """Nobody tries its call again any more, so the upstream does."""
+    async with shop(200, endpoint=EndpointPolicy(retry=RETRY), retry=RETRY) as opened:
+        assert (await opened.ask()).status == 200
+        opened.server.says(503)
+        opened.go_on.set()
+        assert opened.later is not None
+        assert (await opened.later).status_code == 503
+        assert opened.server.calls == 4
 
 
 async def test_the_deadline_of_the_endpoint_reaches_the_upstream() -> None:
