@@ -141,6 +141,20 @@ def test_each_rule_lets_pass(rule: Rule, text: str) -> None:
     assert [*rule({CORE: text})] == []
 
 
+def test_each_part_that_needs_an_optional_package_imports_it_once() -> None:
+    """Two parts may need httpx, each by one module of its own; a third importer takes it from the first."""
+    first, second, third = (f"forecourt/{name}.py" for name in ("auth/fetching", "upstream_transport", "layers/late"))
+    lazily = "def f():\n    import httpx"
+    assert [*dependent({first: "import httpx", second: "import httpx"})] == []
+    (problem,) = dependent({first: "import httpx", third: lazily})
+    assert (
+        problem
+        == "forecourt/layers/late.py:2: httpx is imported by forecourt.auth.fetching already; take it from there"
+    )
+    (problem,) = dependent({third: "import httpx"})
+    assert problem == "forecourt.layers.late cannot be imported without httpx; import it inside a function"
+
+
 def test_a_cycle_is_seen_through_packages() -> None:
     """A module that imports from its own package's `__init__`, which imports it, is a cycle."""
     package = {"forecourt/core/__init__.py": "from .a import take", CORE: "from forecourt.core import EXACT"}

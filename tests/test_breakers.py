@@ -260,7 +260,7 @@ def test_one_name_means_one_thing() -> None:
         )
     assert str(caught.value) == (
         'endpoints."refund".circuit_breaker.name: "payments" is also the name of endpoints."pay".circuit_breaker, '
-        "whose fail_max differs; endpoints whose breakers have one name share it"
+        "whose fail_max differs; breakers of one name are one"
     )
 
 

@@ -56,6 +56,7 @@ from forecourt.policies import (
     TokenBucket,
     TokenCache,
     Tracing,
+    Upstream,
 )
 from forecourt.principals import Principal
 from forecourt.responses import Problem
@@ -126,6 +127,7 @@ __all__ = [
     "TokenCache",
     "Tracing",
     "TracingMiddleware",
+    "Upstream",
     "User",
     "current_deadline",
 ]

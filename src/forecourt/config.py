@@ -15,7 +15,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Literal, Self, TypeVar, get_origin
+from typing import TYPE_CHECKING, Annotated, Literal, Self, TypeVar, get_origin
 
 from pydantic import (
     AfterValidator,
@@ -49,10 +49,16 @@ from forecourt.policies.keys import KeyRing, key_ring
 from forecourt.policies.limit import KEYS
 from forecourt.policies.quantities import Count
 from forecourt.policies.telemetry import Telemetry
+from forecourt.policies.terms import NAMED
 from forecourt.policies.texts import WebAddress
+from forecourt.policies.upstream import Upstream
 from forecourt.policies.wording import Fault, not_allowed, problems, refusal, refused, restated
 from forecourt.telemetry.exposition import MetricsEndpoint
 from forecourt.types import ASGIApp
+from forecourt.upstreams import Upstreams
+
+if TYPE_CHECKING:
+    from forecourt.upstream_transport import Client
 
 __all__ = ["EndpointLike", "EndpointProtocol", "FieldSource", "JobConfig", "KeyFunction", "ResolvedPolicy"]
 
@@ -62,7 +68,7 @@ KeyFunction = Callable[..., str | None]
 DecisionHook = Callable[..., None]
 """Called with the exchange and a `Decision`, within the request, so it must be quick."""
 
-LATER = frozenset({"databases", "upstreams"})
+LATER = frozenset({"databases"})
 """Fields that the design names and this version does not have."""
 
 _NAMESPACE = re.compile(r"[A-Za-z0-9_-]{1,32}")
@@ -90,6 +96,12 @@ def _route(value: str) -> str:
     if not value.strip():
         raise refused(value, "must be a route such as GET /records/{record_id}")
     return value
+
+
+def _upstream(name: str) -> str:
+    if not NAMED.fullmatch(name):
+        raise refused(name, "must be 1 to 64 letters, digits, _, ., : or -")
+    return name
 
 
 def _key_function(value: object) -> KeyFunction:
@@ -131,7 +143,7 @@ class JobConfig(BaseSettings):
     many verified tokens a process remembers. `realm`: what challenges call the service. `tell_scopes`: a 403 names the
     scopes that the endpoint asks for. `resource`: the service's own address, of RFC 9728.
     `queues`: where jobs wait, addresses by name. `keys`: secrets that sign jobs, `["env:NAME"]`; the first signs, all
-    verify.
+    verify. `upstreams`: servers that handlers call, by name.
 
     Frozen, and equal only to itself. Raises ConfigError.
     """
@@ -167,6 +179,9 @@ class JobConfig(BaseSettings):
     realm: Annotated[str, Field(pattern=r"^[ !#-\[\]-~]{1,64}$")] = "api"
     tell_scopes: bool = True
     resource: WebAddress | None = None
+    upstreams: Annotated[Mapping[Annotated[str, AfterValidator(_upstream)], Upstream], AfterValidator(_frozen)] = Field(
+        default_factory=dict
+    )
 
     queues: Annotated[Mapping[str, str], PlainValidator(queue_addresses), AfterValidator(_frozen)] = Field(
         default_factory=dict
@@ -178,6 +193,7 @@ class JobConfig(BaseSettings):
     _metrics: MetricsEndpoint = PrivateAttr(default_factory=MetricsEndpoint)
     _cache: CacheHandle = PrivateAttr(default_factory=CacheHandle)
     _breakers: Breakers = PrivateAttr()
+    _outgoing: Upstreams = PrivateAttr()
 
     def __hash__(self) -> int:
         """Only the same config hashes alike."""
@@ -232,6 +248,15 @@ class JobConfig(BaseSettings):
         """Return the breaker of this name, to be used as `async with`; ConfigError when no policy has it."""
         return self._breakers.get(name)
 
+    @property
+    def outgoing(self) -> Upstreams:
+        """All upstreams of this config in this process."""
+        return self._outgoing
+
+    def upstream(self, name: str) -> "Client":
+        """Return the shared `httpx.AsyncClient` of this upstream; ConfigError when none has the name."""
+        return self._outgoing.client(name)
+
     def check(self, endpoints: Sequence[EndpointLike], layers: Sequence[str]) -> list[str]:
         """Return a line for each thing that does not fit an app's endpoints and the layers of its stack."""
         found = misfits(self._policies, endpoints, layers, flood_guard=self.flood_guard is not None)
@@ -259,10 +284,11 @@ class JobConfig(BaseSettings):
 
     def model_post_init(self, context: object, /) -> None:
         """Make the policies ready to be looked up, once they agree with each other."""
-        named, disputed = breakers_of(self.endpoints, self.default)
+        named, disputed = breakers_of(self.endpoints, self.default, self.upstreams)
         if wrong := [*disagreements(self.endpoints, self.default, self.key_functions), *disputed]:
             raise ConfigError(*wrong)
         self._breakers = Breakers(named)
+        self._outgoing = Upstreams(self.upstreams, self._breakers)
         self._policies = Policies(self.endpoints, self.default)
 
     @model_validator(mode="wrap")

@@ -37,10 +37,11 @@ class Runtime:
         self.heartbeat = Heartbeat(store.settle, clock)
         self.timers = Timers(clock)
         config.breakers.bind(clock)
+        config.outgoing.bind(clock)
         self.works = Works()
         self.mismatches = 0
         """How often another endpoint ran than the one resolved; anything but 0 is a fault."""
-        self.closing: list[Callable[[], Awaitable[None]]] = []
+        self.closing: list[Callable[[], Awaitable[None]]] = [config.outgoing.close]
         """What else is closed with the store."""
         self._settling = Works()
         self._opening: asyncio.Task[None] | None = None

@@ -29,6 +29,7 @@ from forecourt.layers.offload import OffloadLayer
 from forecourt.layers.rate_limit import RateLimitLayer
 from forecourt.layers.retry import RetryLayer
 from forecourt.layers.timeout import TimeoutLayer
+from forecourt.layers.upstreams import UpstreamsLayer
 from forecourt.observers import NAMES, Observers
 from forecourt.routing import Endpoint, RouteTable
 from forecourt.runtime import Runtime
@@ -220,6 +221,8 @@ def in_order(layers: tuple[str, ...]) -> tuple[str, ...]:
 def chain_of(guarded: ASGIApp, site: Site, installed: Sequence[str], observers: Observers) -> Chain:
     """Return the chain of the layers that this site needs, of those installed, around its handler's check."""
     app: ASGIApp = HandlerLayer(guarded, endpoint=site.endpoint, ran=_check(site.endpoint, site.table))
+    if site.runtime.config.upstreams:
+        app = _upstreams(app, site, installed)
     app = observers.around_handler(app, site.endpoint, site.policy)
     layers: list[object] = []
     for row in reversed(ROWS):
@@ -229,6 +232,15 @@ def chain_of(guarded: ASGIApp, site: Site, installed: Sequence[str], observers: 
             layers.insert(0, layer)
     askers = tuple(layer for layer in layers if isinstance(layer, Asks))
     return Chain(app, askers, waits=any(isinstance(layer, Waits) for layer in askers))
+
+
+def _upstreams(app: ASGIApp, site: Site, installed: Sequence[str]) -> ASGIApp:
+    """Return what tells calls to upstreams which of this chain's layers stand around them."""
+    policy = site.policy if site.endpoint else None
+    breaker = policy.circuit_breaker if policy and "circuit_breaker" in installed else None
+    name = (breaker.name or policy.endpoint) if breaker and policy else None
+    retry = policy.retry if policy and "retry" in installed else None
+    return UpstreamsLayer(app, guards=(name,) if name else (), retry=retry)
 
 
 def _check(endpoint: Endpoint | None, table: RouteTable) -> Callable[[Scope], bool]:

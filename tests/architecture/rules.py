@@ -31,7 +31,7 @@ Rule = Callable[[Sources], Iterator[str]]
 
 FLOORS = (
     ("types", "errors"),
-    ("policies", "core", "works", "breaker*", "deadlines"),
+    ("policies", "core", "works", "breaker*", "deadlines", "surroundings", "upstream*"),
     (
         "auth",
         "config*",
@@ -60,19 +60,19 @@ REQUIRED = frozenset({"pydantic", "pydantic_core", "pydantic_settings", "starlet
 """Packages that are always there: those that pyproject.toml names, and pydantic's own core."""
 
 OPTIONAL = {
-    "fastapi": "forecourt.integrations",
-    "hiredis": "forecourt.stores.redis",
-    "httpx": "forecourt.auth.fetching",
-    "joserfc": "forecourt.auth.jose",
-    "opentelemetry": "forecourt.telemetry.otel",
-    "orjson": "forecourt.telemetry.structured",
-    "prometheus_client": "forecourt.telemetry.prometheus",
-    "pybreaker": "forecourt.breaker_mirror",
-    "redis": "forecourt.stores.redis",
-    "structlog": "forecourt.telemetry.structured",
-    "yaml": "forecourt.config_yaml",
+    "fastapi": ("forecourt.integrations",),
+    "hiredis": ("forecourt.stores.redis",),
+    "httpx": ("forecourt.auth.fetching", "forecourt.upstream_transport"),
+    "joserfc": ("forecourt.auth.jose",),
+    "opentelemetry": ("forecourt.telemetry.otel",),
+    "orjson": ("forecourt.telemetry.structured",),
+    "prometheus_client": ("forecourt.telemetry.prometheus",),
+    "pybreaker": ("forecourt.breaker_mirror",),
+    "redis": ("forecourt.stores.redis",),
+    "structlog": ("forecourt.telemetry.structured",),
+    "yaml": ("forecourt.config_yaml",),
 }
-"""Packages that may be missing, and the part of forecourt that may need them as soon as it is imported."""
+"""Packages that may be missing, and the parts of forecourt that may need them as soon as they are imported."""
 
 PICKLES = frozenset({"cloudpickle", "dill", "jsonpickle", "marshal", "pickle", "shelve"})
 OUTSIDE = frozenset({"asyncio", "http", "logging", "os", "pathlib", "socket", "ssl", "subprocess", "threading"})
@@ -116,8 +116,8 @@ def cyclic(sources: Sources) -> Iterator[str]:
 
 
 def dependent(sources: Sources) -> Iterator[str]:
-    """Refuse a second importer of an optional package, and a module elsewhere that needs it at once."""
-    importers: dict[str, str] = {}
+    """Refuse a second importer of an optional package in one part, and a module elsewhere that needs it at once."""
+    importers: dict[tuple[str, str], str] = {}
     found = list(imports(sources))
     for each in found:
         if each.package in sys.stdlib_module_names | REQUIRED | {"forecourt"}:
@@ -125,12 +125,18 @@ def dependent(sources: Sources) -> Iterator[str]:
         where = f"{each.path}:{each.line}"
         if each.package not in OPTIONAL:
             yield f"{where}: {each.package} is neither required nor optional; name it in OPTIONAL"
-        elif (first := importers.setdefault(each.package, each.importer)) != each.importer:
+        elif (first := importers.setdefault((each.package, part_of(each)), each.importer)) != each.importer:
             yield f"{where}: {each.package} is imported by {first} already; take it from there"
-    for package, part in OPTIONAL.items():
+    for package, parts in OPTIONAL.items():
         for name in sorted(needing(package, found)):
-            if not f"{name}.".startswith(f"{part}."):
+            if not any(f"{name}.".startswith(f"{part}.") for part in parts):
                 yield f"{name} cannot be imported without {package}; import it inside a function"
+
+
+def part_of(each: Import) -> str:
+    """Return the part that an import of an optional package counts for: its own, else the package's first."""
+    parts = OPTIONAL[each.package]
+    return next((part for part in parts if f"{each.importer}.".startswith(f"{part}.")), parts[0])
 
 
 def needing(package: str, found: Iterable[Import]) -> set[str]:

@@ -20,6 +20,9 @@ _THOUSAND = 1000
 IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"})
 """Methods that may be carried out twice (RFC 9110 §9.2.2)."""
 
+MARK = b"retry-attempt"
+"""The field of a request that is a retry."""
+
 Stop = Literal["attempts", "late", "budget"]
 
 

@@ -16,15 +16,12 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable
 
-from forecourt.core.retrying import IDEMPOTENT, Budget
+from forecourt.core.retrying import IDEMPOTENT, MARK, Budget
 from forecourt.exchange import Exchange, exchange_of
 from forecourt.layers.messages import GONE, STARTS
 from forecourt.policies.retry import Retry
 from forecourt.runtime import Runtime
 from forecourt.types import SECOND, ASGIApp, Message, Receive, Scope, Send
-
-MARK = b"retry-attempt"
-"""The field of a request that is a retry."""
 
 _ROUTING = ("endpoint", "path_params", "route", "router", "root_path", "app")
 _MOST_SECONDS = 6

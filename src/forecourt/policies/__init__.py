@@ -16,6 +16,7 @@ from forecourt.policies.security import Security
 from forecourt.policies.strategies import Debounce, FixedWindow, SlidingWindow, Throttle, TokenBucket
 from forecourt.policies.telemetry import Logging, Metrics, Telemetry, Tracing
 from forecourt.policies.timeout import Timeout
+from forecourt.policies.upstream import Upstream
 
 __all__ = [
     "Accounts",
@@ -47,5 +48,6 @@ __all__ = [
     "TokenBucket",
     "TokenCache",
     "Tracing",
+    "Upstream",
     "local_operation",
 ]

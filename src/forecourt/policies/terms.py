@@ -9,7 +9,8 @@ from pydantic import PlainSerializer, PlainValidator
 
 from forecourt.policies.wording import refused
 
-_NAME = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
+NAMED = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
+"""What several places call one thing by."""
 
 
 def _statuses(value: object) -> frozenset[int]:
@@ -30,7 +31,7 @@ def _part(value: object) -> int | float:
 def _name(value: object) -> str | None:
     if value is None:
         return None
-    if not isinstance(value, str) or not _NAME.fullmatch(value):
+    if not isinstance(value, str) or not NAMED.fullmatch(value):
         raise refused(value, "must be 1 to 64 letters, digits, _, ., : or -")
     return value
 
