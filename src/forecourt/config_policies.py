@@ -23,6 +23,8 @@ from forecourt.policies.timeout import Timeout
 from forecourt.policies.wording import Words, spelt
 from forecourt.telemetry.extras import installed
 
+Said = TypeVar("Said")
+
 EndpointProtocol = Literal["http", "websocket", "any"]
 
 DOCS_ROUTES = frozenset({"openapi", "swagger_ui_html", "swagger_ui_redirect", "redoc_html"})
@@ -70,32 +72,27 @@ class ResolvedPolicy:
     @property
     def security(self) -> Security | None:
         """Who may call; None when off."""
-        value = self.fields["security"].value
-        return value if isinstance(value, Security) else None
+        return self._said("security", Security)
 
     @property
     def concurrency(self) -> Concurrency | None:
         """How many calls may be at work at once; None when off."""
-        value = self.fields["concurrency"].value
-        return value if isinstance(value, Concurrency) else None
+        return self._said("concurrency", Concurrency)
 
     @property
     def idempotency(self) -> Idempotency | None:
         """How a call with a key is carried out once; None when off."""
-        value = self.fields["idempotency"].value
-        return value if isinstance(value, Idempotency) else None
+        return self._said("idempotency", Idempotency)
 
     @property
     def credits(self) -> Credits | None:
         """What a call costs; None when off."""
-        value = self.fields["credits"].value
-        return value if isinstance(value, Credits) else None
+        return self._said("credits", Credits)
 
     @property
     def offload(self) -> Offload | None:
         """How a call becomes a job; None when off."""
-        value = self.fields["offload"].value
-        return value if isinstance(value, Offload) else None
+        return self._said("offload", Offload)
 
     @property
     def tracing(self) -> Tracing | None:
@@ -115,32 +112,32 @@ class ResolvedPolicy:
     @property
     def circuit_breaker(self) -> CircuitBreaker | None:
         """When calls are kept from what has failed; None when off."""
-        value = self.fields["circuit_breaker"].value
-        return value if isinstance(value, CircuitBreaker) else None
+        return self._said("circuit_breaker", CircuitBreaker)
 
     @property
     def retry(self) -> Retry | None:
         """When a call that failed is tried again; None when off."""
-        value = self.fields["retry"].value
-        return value if isinstance(value, Retry) else None
+        return self._said("retry", Retry)
 
     @property
     def timeout(self) -> Timeout | None:
         """How long a call may take; None when off."""
-        value = self.fields["timeout"].value
-        return value if isinstance(value, Timeout) else None
+        return self._said("timeout", Timeout)
 
     @property
     def cache(self) -> Cache | None:
         """Which answers are kept; None when off."""
-        value = self.fields["cache"].value
-        return value if isinstance(value, Cache) else None
+        return self._said("cache", Cache)
 
     @property
     def invalidates(self) -> frozenset[str]:
         """The tags that a call makes invalid; empty when off."""
         value = self.fields["invalidates"].value
         return value if isinstance(value, frozenset) else frozenset()
+
+    def _said(self, field: str, model: type[Said]) -> Said | None:
+        value = self.fields[field].value
+        return value if isinstance(value, model) else None
 
 
 class Glob(NamedTuple):
