@@ -1,0 +1,111 @@
+"""The worker's command in this process: apps that do not start, and the fleet of worker processes."""
+
+import asyncio
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from starlette.applications import Starlette
+
+from forecourt import EndpointPolicy, JobConfig, PolicyMiddleware, cli_worker
+from forecourt.cli import main
+from forecourt.types import Receive, Scope, Send
+
+HERE = "tests.test_cli_worker"
+ROOT = Path(__file__).parents[1]
+
+idle = Starlette()
+"""An app with a stack, none of whose endpoints is offloaded."""
+idle.add_middleware(PolicyMiddleware, config=JobConfig(default=EndpointPolicy()))
+
+
+async def raises(_scope: Scope, _receive: Receive, _send: Send) -> None:
+    """Fail before any answer."""
+    raise RuntimeError("no database")
+
+
+async def leaves(_scope: Scope, _receive: Receive, _send: Send) -> None:
+    """End without an answer, as apps without a lifespan do."""
+
+
+async def declines(_scope: Scope, receive: Receive, send: Send) -> None:
+    """Say in the protocol's words that it will not start."""
+    await receive()
+    await send({"type": "lifespan.startup.failed", "message": "no licence"})
+
+
+async def declines_and_raises(_scope: Scope, receive: Receive, send: Send) -> None:
+    """Say so without a reason, and fail after that."""
+    await receive()
+    await send({"type": "lifespan.startup.failed"})
+    await asyncio.sleep(0)
+    raise RuntimeError("nobody asks")
+
+
+@pytest.fixture(autouse=True)
+def signals_as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Give back the handlers that the command replaces."""
+    monkeypatch.chdir(ROOT)
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize(
+    ("app", "said"),
+    [
+        ("raises", "the app did not start: no database"),
+        ("leaves", "the app did not start: it ended by itself"),
+        ("declines", "the app did not start: no licence"),
+        ("declines_and_raises", "the app did not start: lifespan.startup.failed"),
+        ("idle", "no endpoint of the app is offloaded, so there is nothing to work on"),
+    ],
+)
+def test_an_app_that_cannot_be_worked_for_is_told(app: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Exit 2 with the app's own words where it has any; nothing hangs."""
+    assert main(["worker", f"{HERE}:{app}"]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_a_fleet_ends_where_its_workers_cannot_start(capfd: pytest.CaptureFixture[str]) -> None:
+    """A worker that ends with 2 is not started anew: the fleet ends with 2 too."""
+    options = ["--processes", "2", "--queue", "heavy", "--concurrency", "3", "--drain", "1"]
+    assert main(["worker", f"{HERE}:declines", *options]) == 2
+    told = capfd.readouterr().err
+    assert "no licence" in told
+    assert "another one starts" not in told
+
+
+def test_workers_are_told_what_the_fleet_was_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each process has the app, the queues, the concurrency and the drain; it is one process, not a fleet again."""
+    commands: list[list[str]] = []
+
+    class Started:
+        """Takes the fleet's place."""
+
+        def __init__(self, command: list[str], processes: int) -> None:
+            commands.append([*command[1:], str(processes)])
+
+        def run(self) -> int:
+            return 0
+
+    monkeypatch.setattr(cli_worker, "_Fleet", Started)
+    options = ["--processes", "2", "--queue", "a", "--queue", "b", "--concurrency", "3"]
+    assert main(["worker", "an:app", *options]) == 0
+    queues = ["--queue", "a", "--queue", "b"]
+    rest = ["--concurrency", "3", "--drain", "30.0"]
+    assert commands == [["-m", "forecourt.cli", "worker", "an:app", *queues, *rest, "2"]]
+
+
+def test_a_worker_that_dies_is_started_anew_until_the_signal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The first dies; its successor runs until the fleet is told to stop, which passes that on and ends with 0."""
+    monkeypatch.setattr(cli_worker, "_STARTING_AGAIN", 0)
+    died = tmp_path / "died"
+    first = f"[ -e {died} ] || {{ touch {died}; exit 3; }}"
+    second = "trap 'exit 0' TERM; kill -TERM $PPID; while :; do sleep 0.02; done"
+    assert cli_worker._Fleet(["/bin/sh", "-c", f"{first}; {second}"], 1).run() == 0
+    assert capfd.readouterr().err == "a worker ended with 3; another one starts\n"
