@@ -17,6 +17,10 @@ from tests.servers import free_port
 pytestmark = pytest.mark.slow
 
 
+RESET = 2
+"""Seconds that the breaker waits, as the example's policies say; a probe is of three attempts at most."""
+
+
 class Quotes:
     """The service and the server behind it, as a client sees them."""
 
@@ -76,16 +80,18 @@ def test_an_outage_from_its_beginning_to_its_end(quotes: Quotes) -> None:
     assert quotes.statuses(2) == [200, 200]
 
     quotes.says("reset", 503)
-    before = quotes.calls
+    before, begun = quotes.calls, time.monotonic()
     told = quotes.crowd(200)
+    probes = int((time.monotonic() - begun) / RESET)  # on a slow machine the crowd outlasts a wait: one probe is let in
     assert set(told) == {502, 503}
     assert told.count(503) > 150
-    assert quotes.calls - before <= 200 * 0.1
+    let_in = 5 + 7 + probes  # five failures open it, while the other seven of the crowd's eight are under way
+    assert quotes.calls - before <= 3 * let_in  # each with three attempts at most
 
     quotes.says(200)
     begun = time.monotonic()
     _until(quotes, [200])
-    assert time.monotonic() - begun <= 2 + 0.5
+    assert time.monotonic() - begun <= RESET + 0.5
     assert quotes.statuses(10) == [200] * 10
 
 
@@ -99,6 +105,8 @@ def test_the_contrast_without_policies(quotes: Quotes) -> None:
 
 def test_a_stall_costs_callers_no_more_than_the_limit(quotes: Quotes) -> None:
     """504 by the upstream's timeout, and none of its attempts is left behind."""
+    quotes.says(200)
+    _until(quotes, [200])
     quotes.says("stall")
     begun = time.monotonic()
     assert quotes.statuses(1) == [504]
