@@ -1,0 +1,56 @@
+"""The queue in memory, where its own lists know more than its jobs."""
+
+from forecourt.jobs.memory import MemoryQueue
+from forecourt.jobs.queue import Ending
+from forecourt.testing import FakeClock
+from tests.jobs.queues import job
+
+
+async def test_who_may_not_wait_is_not_kept() -> None:
+    """A first look that found nothing is followed by another at once."""
+    await MemoryQueue(FakeClock()).idle(0)
+
+
+async def test_what_was_forgotten_is_not_claimed_when_its_lease_ends() -> None:
+    """A job that ended and whose time is over leaves nothing behind."""
+    clock = FakeClock()
+    queue = MemoryQueue(clock)
+    await queue.publish(job("a"))
+    (claimed,) = await queue.claim(1)
+    await queue.finish("a", claimed.token, Ending("done", b"result"))
+    clock.advance(500)
+    assert await queue.claim(1) == []
+    assert await queue.look("a") is None
+
+
+async def test_nobody_is_told_of_a_death_that_is_forgotten() -> None:
+    """A job that died alone is told of only while it is known."""
+    clock = FakeClock()
+    queue = MemoryQueue(clock)
+    await queue.publish(job("a", attempts=1))
+    assert len(await queue.claim(1)) == 1
+    clock.advance(10)
+    assert await queue.claim(0) == []
+    clock.advance(500)
+    assert await queue.claim(1) == []
+
+
+async def test_a_redriven_job_outlives_the_time_of_its_death() -> None:
+    """It is kept for as long as it has not ended again."""
+    clock = FakeClock()
+    queue = MemoryQueue(clock)
+    await queue.publish(job("a", attempts=1))
+    (claimed,) = await queue.claim(1)
+    await queue.finish("a", claimed.token, Ending("failed", b"", "it failed"))
+    await queue.redrive("a")
+    clock.advance(500)
+    assert [each.id for each in await queue.claim(1)] == ["a"]
+
+
+async def test_cancelling_one_job_leaves_the_owners_others_in_line() -> None:
+    """Only what was cancelled is not claimed."""
+    queue = MemoryQueue(FakeClock())
+    await queue.publish(job("a"))
+    await queue.publish(job("b"))
+    await queue.cancel("a")
+    assert [each.id for each in await queue.claim(8)] == ["b"]

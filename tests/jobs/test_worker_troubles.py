@@ -1,0 +1,123 @@
+"""The worker whose queue, or whose listener, fails now and then."""
+
+from collections.abc import Sequence
+
+import pytest
+
+from forecourt.errors import StoreDown
+from forecourt.jobs.envelope import JobRequest
+from forecourt.jobs.memory import MemoryQueue
+from forecourt.jobs.queue import Ending, Held, Record
+from forecourt.jobs.worker import Worker
+from forecourt.testing import FakeClock
+from tests.callers import settle_down
+from tests.jobs.queues import job
+from tests.jobs.test_worker import ENVELOPES, REQUEST, Works, answers, for_ever
+
+
+class Shaky(MemoryQueue):
+    """A queue that does not answer while `down` names what is asked."""
+
+    down = ""
+
+    async def finish(self, job: str, token: str, ending: Ending) -> Record | None:
+        """Answer unless told not to."""
+        self._guard("finish")
+        return await super().finish(job, token, ending)
+
+    async def renew(self, held: Sequence[Held]) -> frozenset[str]:
+        """Answer unless told not to."""
+        self._guard("renew")
+        return await super().renew(held)
+
+    async def look(self, job: str) -> Record | None:
+        """Answer unless told not to."""
+        self._guard("look")
+        return await super().look(job)
+
+    def _guard(self, asked: str) -> None:
+        if asked == self.down:
+            raise StoreDown("gone")
+
+
+def shaky(works: Works, down: str) -> Shaky:
+    """Give a worker such a queue."""
+    works.queue = queue = Shaky(works.clock)
+    works.worker = Worker(queue, ENVELOPES, works.worker._run, works._ended, works.clock, concurrency=2)
+    queue.down = down
+    return queue
+
+
+async def test_an_end_is_told_again_until_the_queue_answers() -> None:
+    """A second later the end is told, and the job ran once."""
+    works = Works(answers)
+    queue = shaky(works, "finish")
+    works.worker.start()
+    await works.publish()
+    assert (works.told, works.worker.failures) == ([], 1)
+    queue.down = ""
+    works.clock.advance(1)
+    await settle_down()
+    assert works.told == [("a", "", 200)]
+    await works.worker.drain(0)
+
+
+async def test_an_end_that_cannot_be_told_within_the_lease_is_dropped(caplog: pytest.LogCaptureFixture) -> None:
+    """The job is another's by then: the worker is free again, and says that the job will run again."""
+    works = Works(answers)
+    shaky(works, "finish")
+    works.worker.start()
+    await works.publish()
+    works.clock.advance(10)
+    await settle_down()
+    assert "it will run again" in caplog.text
+    assert works.told == []
+    await works.worker.drain(0)
+
+
+async def test_a_renewal_that_fails_stops_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    """The job stays at work, and the next beat renews it."""
+    works = Works(for_ever)
+    shaky(works, "renew")
+    works.worker.start()
+    await works.publish()
+    works.clock.advance(1)
+    await settle_down()
+    assert "leases of 1 jobs not renewed" in caplog.text
+    assert repr(works.worker) == "<Worker, 1 of 2 at work>"
+    await works.worker.drain(0)
+
+
+async def test_a_death_that_cannot_be_looked_up_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """Nobody is told, the worker goes on to the next job."""
+    works = Works(answers)
+    shaky(works, "look")
+    await works.publish()
+    assert len(await works.queue.claim(1)) == 1
+    works.clock.advance(10)
+    works.worker.start()
+    await settle_down()
+    assert "of a job that ended nobody could be told" in caplog.text
+    await works.publish("b")
+    assert works.told == [("b", "", 200)]
+    await works.worker.drain(0)
+
+
+async def test_a_listener_that_fails_does_not_stop_the_worker(caplog: pytest.LogCaptureFixture) -> None:
+    """What raises while it is told is logged; its job has ended, and its place is free."""
+
+    async def raises(_: JobRequest, _r: Record, _s: int) -> None:
+        raise RuntimeError("nobody listens")
+
+    clock = FakeClock()
+    queue = MemoryQueue(clock)
+    worker = Worker(queue, ENVELOPES, answers, raises, clock)
+    worker.start()
+    await queue.publish(job("a")._replace(envelope=ENVELOPES.seal("a", REQUEST)))
+    await settle_down()
+    record = await queue.look("a")
+    assert record is not None
+    assert record.status == "succeeded"
+    assert "could not be ended" in caplog.text
+    assert repr(worker) == "<Worker, 0 of 16 at work>"
+    await worker.drain(0)
