@@ -33,6 +33,7 @@ from forecourt.middleware import (
     SecurityMiddleware,
     TimeoutMiddleware,
     TracingMiddleware,
+    WebhookMiddleware,
 )
 from forecourt.policies import (
     Accounts,
@@ -71,6 +72,7 @@ from forecourt.policies import (
     TokenCache,
     Tracing,
     Upstream,
+    Webhook,
 )
 from forecourt.principals import Principal
 from forecourt.responses import Problem
@@ -157,5 +159,7 @@ __all__ = [
     "TracingMiddleware",
     "Upstream",
     "User",
+    "Webhook",
+    "WebhookMiddleware",
     "current_deadline",
 ]

@@ -23,6 +23,7 @@ from forecourt.policies.strategies import Debounce, FixedWindow, SlidingWindow, 
 from forecourt.policies.telemetry import Logging, Metrics, Telemetry, Tracing
 from forecourt.policies.timeout import Timeout
 from forecourt.policies.upstream import Upstream
+from forecourt.policies.webhook import Webhook
 
 __all__ = [
     "Accounts",
@@ -62,5 +63,6 @@ __all__ = [
     "TokenCache",
     "Tracing",
     "Upstream",
+    "Webhook",
     "local_operation",
 ]
