@@ -33,6 +33,7 @@ from forecourt.middleware import (
     SecurityMiddleware,
     TimeoutMiddleware,
     TracingMiddleware,
+    WebhookMiddleware,
 )
 from forecourt.policies import (
     Accounts,
@@ -52,6 +53,7 @@ from forecourt.policies import (
     EndpointPolicy,
     FixedWindow,
     FloodGuard,
+    HealthChecks,
     Idempotency,
     Introspection,
     Issuer,
@@ -71,6 +73,7 @@ from forecourt.policies import (
     TokenCache,
     Tracing,
     Upstream,
+    Webhook,
 )
 from forecourt.principals import Principal
 from forecourt.responses import Problem
@@ -115,6 +118,7 @@ __all__ = [
     "FloodGuard",
     "FloodGuardMiddleware",
     "ForecourtError",
+    "HealthChecks",
     "Idempotency",
     "IdempotencyMiddleware",
     "Introspection",
@@ -157,5 +161,7 @@ __all__ = [
     "TracingMiddleware",
     "Upstream",
     "User",
+    "Webhook",
+    "WebhookMiddleware",
     "current_deadline",
 ]
