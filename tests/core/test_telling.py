@@ -1,5 +1,7 @@
 """How often a change of state is told."""
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -49,4 +51,4 @@ def test_no_state_is_told_twice_within_its_time_and_no_change_is_lost(steps: lis
     assert not out or out[-1][1] is state
     for which in (False, True):
         times = [each[0] for each in out if each[1] is which]
-        assert all(later - earlier >= EVERY for earlier, later in zip(times, times[1:], strict=False))
+        assert all(later - earlier >= EVERY for earlier, later in pairwise(times))

@@ -123,7 +123,7 @@ async def test_one_line_tells_of_each_change(caplog: pytest.LogCaptureFixture) -
 
 
 async def test_a_store_that_flaps_fills_no_log(caplog: pytest.LogCaptureFixture) -> None:
-    """Of a thousand changes at once two are told; the rest are counted in the next line, even when all is well since."""
+    """Of a thousand changes at once two are told; the rest are counted in the next line, even if all is well since."""
     store, clock = Breakable(), FakeClock()
     failing = FailoverStore(store, MemoryStore(clock), clock)
     with caplog.at_level(logging.INFO, "forecourt"):
