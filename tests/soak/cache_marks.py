@@ -67,7 +67,8 @@ async def answer(request: Request) -> Response:
 def stack(url: str, **store: object) -> PolicyMiddleware:
     """Return one process's stack, with who is signed in named as auth will."""
     cache = Cache(ttl=0.2, stale_while_revalidate=0.3, stale_if_error=0.3, tags={"kind:{kind}", "number:{number}"})
-    config = JobConfig(store=url, endpoints={"answer": EndpointPolicy(cache=cache)})
+    policy = EndpointPolicy(cache=cache, tracing="off", metrics="off", logging="off")
+    config = JobConfig(store=url, endpoints={"answer": policy})
     app = Starlette(routes=[Route("/{kind}/{number}", answer, name="answer")])
     inner = PolicyMiddleware(app, config=config, layers=LAYERS[1:], **store)  # type: ignore[arg-type]  # a store
     return PolicyMiddleware(SignedIn(inner), config=config, layers=LAYERS[:1])
