@@ -46,6 +46,7 @@ FLOORS = (
         "limit_fields",
         "stores",
         "leases",
+        "losses",
         "timers",
     ),
     ("runtime", "exchange", "shared", "caching", "key_book", "ledger", "protected_resource", "revocations"),

@@ -15,7 +15,7 @@ import os
 import random
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -107,12 +107,18 @@ def leak(path: str, fields: Sequence[tuple[bytes, bytes]], found: Answer) -> str
     return None
 
 
-async def ask(apps: Sequence[PolicyMiddleware], requests: int, seed: int) -> Counter[str]:
-    """Make so many requests; return how the cache answered, and every leak under "leak …"."""
+async def ask(
+    apps: Sequence[PolicyMiddleware], requests: int, seed: int, between: Callable[[], object] = lambda: None
+) -> Counter[str]:
+    """Make so many requests; return how the cache answered, and every leak under "leak …".
+
+    `between` is called before each request, at which a clock of a test may go on.
+    """
     chance = random.Random(seed)
     outcomes: Counter[str] = Counter()
 
     async def one() -> None:
+        between()
         path, fields = request(chance)
         found = await call(chance.choice(apps), http(path, headers=fields))
         wrong = leak(path, fields, found)

@@ -9,9 +9,9 @@ A charge is known by its id, and each step may be told twice:
     credits_history  reads the journal
 
 Work that may be attempted again, by another process while the first may be late, is charged as `id/attempt`: its
-attempts share one hold. What an attempt gives back (a failure that costs nothing, a charge whose answer nobody saw) comes
-back when no other attempt shares it; what one of them paid, the others need not. So neither a loser nor a failure can
-refund what somebody else's work is paid with.
+attempts share one hold. What an attempt gives back (a failure that costs nothing, a charge whose answer nobody saw)
+comes back when no other attempt shares it; what one of them paid, the others need not. So neither a loser nor a failure
+can refund what somebody else's work is paid with.
 
 A hold that nobody settles comes back when it expires: the next charge sweeps up to 64 of them. Its id is remembered
 for a day, so that work which outlasted its hold still pays when it is settled at last. Settling what is not held does
@@ -36,7 +36,7 @@ MOST_PREPAID = EXACT // 2
 
 
 def charge(states: tuple[State | None, ...], now: int, args: tuple[Arg, ...]) -> Outcome:
-    """Hold an amount; args: amount, ttl in µs, id or id/attempt, the quota's terms: every, amount, rollover; lines kept.
+    """Hold an amount; args: amount, ttl in µs, id or id/attempt, the quota's every, amount, rollover; lines kept.
 
     Values: balance after, µs until the quota renews (-1: there is none; where refused, µs until renewals have made
     room, -1: they never do), what is held under this id, what is held in all. An amount of 0 only looks: it sweeps
