@@ -2,7 +2,7 @@
 
 A store that is slow or gone loses every settlement that it is told, at the rate of requests. Cache fills and what
 becomes of grants go by lanes of their own, one of which may be well while the other is not. A lane is well again with
-the first settlement that arrives after `QUIET` without a loss: a store that answers now and then would log all the time.
+the first settlement that arrives after `QUIET` without a loss: one that answers now and then would log all the time.
 """
 
 import logging

@@ -75,7 +75,7 @@ class Runtime:
             await self.store.close()
 
     def settle(self, settlements: Sequence[Settlement]) -> None:
-        """Tell the store in a task that no caller's cancellation reaches; a failure is logged (see `losses`), not raised."""
+        """Tell the store in a task that no caller's cancellation reaches; a failure is logged, not raised."""
         _ = self._settling.start(self._settle(settlements), "a settlement")
 
     async def settled(self, settlements: Sequence[Settlement]) -> None:

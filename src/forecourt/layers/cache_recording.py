@@ -19,12 +19,13 @@ from forecourt.core.caching import status
 from forecourt.core.caching.directives import Header, response_directives
 from forecourt.core.caching.entries import Entry
 from forecourt.core.caching.freshness import OF_TTL, Life, Terms, initial_age, life, may_be_stale
+from forecourt.core.caching.groups import GROUPS, members
 from forecourt.core.caching.keys import selected
 from forecourt.core.caching.storable import kept_headers, unstorable, varies
 from forecourt.core.caching.validators import etag_of
 from forecourt.exchange import Exchange
 from forecourt.layers.cache_serving import serve
-from forecourt.layers.cache_visits import Visit, Visits
+from forecourt.layers.cache_visits import Visit, Visits, group_tags
 from forecourt.policies.cache import Cache
 from forecourt.types import SECOND, ASGIApp, Message, Receive, Scope, Send
 
@@ -201,6 +202,9 @@ class Recording:
         age = initial_age(headers, now, took)
         if age >= lives.whole and not validated:
             return None
+        groups = members(headers, GROUPS)
+        if groups is None:
+            return None
         names = rules.visits.learn(varies(headers))
         return Entry(
             code,
@@ -213,6 +217,7 @@ class Recording:
             names=names,
             seen=visit.spot.seen,
             stamps=visit.spot.stamps,
+            groups=group_tags(rules.caching, visit.spot.parts[1], groups),
         )
 
     def _by_policy(self, code: int, headers: Sequence[Header], lives: Life) -> Entry | None:
