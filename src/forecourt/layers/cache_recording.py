@@ -193,7 +193,8 @@ class Recording:
             code, headers, said, profile=rules.policy.profile, authorized=authorized, apart=not self._for_all()
         )
         lives = life(code, headers, said, rules.terms, now, aimed=aimed)
-        if why is not None or lives is None:
+        groups = members(headers, GROUPS)
+        if why is not None or lives is None or groups is None:
             return None
         validated = rules.policy.profile == "rfc9111" and _has_validator(headers)
         if lives.whole <= 0 and not validated:
@@ -201,9 +202,6 @@ class Recording:
         took = now - self._begun
         age = initial_age(headers, now, took)
         if age >= lives.whole and not validated:
-            return None
-        groups = members(headers, GROUPS)
-        if groups is None:
             return None
         names = rules.visits.learn(varies(headers))
         return Entry(
