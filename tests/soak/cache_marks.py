@@ -3,7 +3,7 @@
     python -m tests.soak.cache_marks --requests 1000000 --processes 4
 
 Every handler writes into its answer for whom it was made: the principal, else the cookie or the authorization, else
-"anonymous"; the path; the language where it varies on it; and sets a cookie of this one call now and then. Whoever finds
+"anonymous"; the path; the language where it varies on it; and sets a cookie of this one call at times. Whoever finds
 something else than their own in an answer has found a leak. Entries live for a blink, so that stale answers are
 refreshed in the background, waited for and invalidated all the time.
 """
