@@ -36,6 +36,7 @@ from forecourt.middleware import (
 )
 from forecourt.policies import (
     Accounts,
+    Adaptive,
     ApiKey,
     ApiKeys,
     Brownout,
@@ -80,6 +81,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Accounts",
+    "Adaptive",
     "ApiKey",
     "ApiKeys",
     "Authenticator",

@@ -1,5 +1,6 @@
 """Every word an operator can write: frozen models, one file per policy."""
 
+from forecourt.policies.adaptive import Adaptive
 from forecourt.policies.api_keys import ApiKey, ApiKeys
 from forecourt.policies.cache import Cache
 from forecourt.policies.circuit_breaker import CircuitBreaker
@@ -26,6 +27,7 @@ from forecourt.policies.upstream import Upstream
 
 __all__ = [
     "Accounts",
+    "Adaptive",
     "ApiKey",
     "ApiKeys",
     "Brownout",

@@ -2,6 +2,7 @@
 
 from typing import ClassVar
 
+from forecourt.policies.adaptive import PriorityField
 from forecourt.policies.cache import CacheField, InvalidatesField
 from forecourt.policies.circuit_breaker import CircuitBreakerField
 from forecourt.policies.clients import ClientsField
@@ -38,6 +39,7 @@ class EndpointPolicy(Words):
     deprecation: DeprecationField = None
     rate_limit: RateLimits = None
     concurrency: ConcurrencyField = None
+    priority: PriorityField = None
     max_body: MaxBodyField = None
     content: ContentField = None
     idempotency: IdempotencyField = None
@@ -56,6 +58,5 @@ class EndpointPolicy(Words):
     later: ClassVar[frozenset[str]] = frozenset(
         {
             "encryption",
-            "priority",
         }
     )
