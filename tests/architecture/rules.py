@@ -46,6 +46,7 @@ FLOORS = (
         "limit_fields",
         "stores",
         "leases",
+        "fleet",
         "timers",
     ),
     ("runtime", "exchange", "shared", "caching", "key_book", "ledger", "protected_resource", "revocations"),
