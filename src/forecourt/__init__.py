@@ -33,6 +33,7 @@ from forecourt.middleware import (
     SecurityMiddleware,
     TimeoutMiddleware,
     TracingMiddleware,
+    WebhookMiddleware,
 )
 from forecourt.policies import (
     Accounts,
@@ -53,6 +54,7 @@ from forecourt.policies import (
     EndpointPolicy,
     FixedWindow,
     FloodGuard,
+    HealthChecks,
     Idempotency,
     Introspection,
     Issuer,
@@ -72,6 +74,7 @@ from forecourt.policies import (
     TokenCache,
     Tracing,
     Upstream,
+    Webhook,
 )
 from forecourt.principals import Principal
 from forecourt.responses import Problem
@@ -117,6 +120,7 @@ __all__ = [
     "FloodGuard",
     "FloodGuardMiddleware",
     "ForecourtError",
+    "HealthChecks",
     "Idempotency",
     "IdempotencyMiddleware",
     "Introspection",
@@ -159,5 +163,7 @@ __all__ = [
     "TracingMiddleware",
     "Upstream",
     "User",
+    "Webhook",
+    "WebhookMiddleware",
     "current_deadline",
 ]

@@ -39,6 +39,7 @@ from forecourt.layers.shedder import shedder_of
 from forecourt.layers.shedding import SheddingLayer
 from forecourt.layers.timeout import TimeoutLayer
 from forecourt.layers.upstreams import UpstreamsLayer
+from forecourt.layers.webhook import WebhookLayer
 from forecourt.observers import NAMES, Observers
 from forecourt.routing import Endpoint, RouteTable
 from forecourt.runtime import Runtime
@@ -141,6 +142,12 @@ def _concurrency(app: ASGIApp, site: Site) -> ASGIApp | None:
     return _where("concurrency", ConcurrencyLayer)(app, site)
 
 
+def _webhook(app: ASGIApp, site: Site) -> ASGIApp | None:
+    return (
+        _where("webhook", WebhookLayer)(app, site) if site.endpoint and site.endpoint.protocol != "websocket" else None
+    )
+
+
 def _circuit_breaker(app: ASGIApp, site: Site) -> ASGIApp | None:
     if site.endpoint is None or site.policy is None or site.policy.circuit_breaker is None:
         return None
@@ -224,6 +231,7 @@ ROWS: tuple[Row, ...] = (
         _where("max_body", MaxBodyLayer),
     ),
     Row("content", "refused before it costs anything or is claimed", _where("content", ContentLayer)),
+    Row("webhook", "reads the whole body, within its bound; above all that costs", _webhook),
     Row(
         "idempotency",
         "below the limits, which every call meets; a replay costs no credits",

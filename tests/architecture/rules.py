@@ -49,7 +49,7 @@ FLOORS = (
         "fleet",
         "timers",
     ),
-    ("runtime", "exchange", "shared", "caching", "key_book", "ledger", "protected_resource", "revocations"),
+    ("runtime", "exchange", "shared", "health", "caching", "key_book", "ledger", "protected_resource", "revocations"),
     ("layers", "jobs", "db"),
     ("stack", "observers", "middleware", "limits"),
     ("integrations", "inspection", "cli*", "testing"),

@@ -12,6 +12,7 @@ from forecourt.policies.cross_origin import CrossOrigin
 from forecourt.policies.deprecation import Brownout, Deprecation
 from forecourt.policies.endpoint import EndpointPolicy
 from forecourt.policies.flood_guard import FloodGuard
+from forecourt.policies.health import HealthChecks
 from forecourt.policies.idempotency import Idempotency
 from forecourt.policies.issuer import Dpop, Introspection, Issuer, TokenCache
 from forecourt.policies.max_body import MaxBody
@@ -24,6 +25,7 @@ from forecourt.policies.strategies import Debounce, FixedWindow, SlidingWindow, 
 from forecourt.policies.telemetry import Logging, Metrics, Telemetry, Tracing
 from forecourt.policies.timeout import Timeout
 from forecourt.policies.upstream import Upstream
+from forecourt.policies.webhook import Webhook
 
 __all__ = [
     "Accounts",
@@ -44,6 +46,7 @@ __all__ = [
     "EndpointPolicy",
     "FixedWindow",
     "FloodGuard",
+    "HealthChecks",
     "Idempotency",
     "Introspection",
     "Issuer",
@@ -64,5 +67,6 @@ __all__ = [
     "TokenCache",
     "Tracing",
     "Upstream",
+    "Webhook",
     "local_operation",
 ]
