@@ -186,7 +186,9 @@ class Breaker:
 
     async def __aenter__(self) -> "Breaker":
         """Go in, or raise CircuitOpen."""
-        told = await self.confirmed(self.admit())
+        told = self.admit()
+        if self.fleet is not None:
+            told = await self.confirmed(told)
         if type(told) is Refused:
             raise CircuitOpen(self.name, whole_seconds(told.wait))
         assert told is None or type(told) is Permit
