@@ -27,7 +27,7 @@ class Adaptive(Words):
     min_limit: Count = 3
     max_limit: Count = 200
     tolerance: Annotated[float, Field(ge=1.05, le=10)] = 1.5
-    max_lag: Duration | Literal["off"] = 0.1
+    max_lag: Duration | Literal["off"] = 0.25
     queue: Annotated[int, Field(ge=0, le=10_000, strict=True)] = 0
     max_wait: Duration = 0.5
     name: Name = None
