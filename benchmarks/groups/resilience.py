@@ -12,8 +12,8 @@ from forecourt import Adaptive, CircuitBreaker, EndpointPolicy, JobConfig, Retry
 TITLE = "Resilience"
 ABOUT = (
     "One FastAPI route that answers 1 KB, with one policy that lets the call pass. None asks a store, a shared breaker "
-    "neither while it is closed. pybreaker stands in a dependency, as nobody has it as a layer. Shedding is measured without "
-    "the lag of the loop, which a harness that never lets the loop run makes late."
+    "neither while it is closed. pybreaker stands in a dependency, as nobody has it as a layer. Shedding is measured "
+    "without the lag of the loop, as a harness that never lets the loop run makes it late."
 )
 MISSING = ["No other package has timeouts, retries of a handler or adaptive shedding as ASGI layers."]
 
