@@ -15,6 +15,7 @@ from forecourt.config_cache import cached_here
 from forecourt.errors import ConfigError
 from forecourt.exchange import Asks, Chain, Waits
 from forecourt.jobs.running import JobRunner
+from forecourt.layers.audit import AuditLayer
 from forecourt.layers.auth import AuthLayer
 from forecourt.layers.authenticating import authentication_of
 from forecourt.layers.cache import CacheLayer
@@ -81,7 +82,8 @@ def _invalidates(app: ASGIApp, site: Site) -> ASGIApp | None:
     if site.endpoint is None or site.policy is None or site.endpoint.protocol == "websocket":
         return None
     uri = _unsafe(site.endpoint) and any(_keeps(each, site) for each in _of_path(site.endpoint, site.table))
-    if not site.policy.invalidates and not uri:
+    groups = _unsafe(site.endpoint) and any(_keeps(each, site) for each in site.table.endpoints)
+    if not site.policy.invalidates and not uri and not groups:
         return None
     return InvalidatesLayer(app, tags=site.policy.invalidates, caching=site.caching, uri=uri)
 
@@ -232,6 +234,11 @@ ROWS: tuple[Row, ...] = (
     ),
     Row("content", "refused before it costs anything or is claimed", _where("content", ContentLayer)),
     Row("webhook", "reads the whole body, within its bound; above all that costs", _webhook),
+    Row(
+        "audit",
+        "below all that refuses callers; above all that may answer, replays included",
+        _where("audit", AuditLayer),
+    ),
     Row(
         "idempotency",
         "below the limits, which every call meets; a replay costs no credits",

@@ -2,6 +2,7 @@
 
 from forecourt.policies.adaptive import Adaptive
 from forecourt.policies.api_keys import ApiKey, ApiKeys
+from forecourt.policies.audit import Audit
 from forecourt.policies.cache import Cache
 from forecourt.policies.circuit_breaker import CircuitBreaker
 from forecourt.policies.clients import ClientNetworks
@@ -32,6 +33,7 @@ __all__ = [
     "Adaptive",
     "ApiKey",
     "ApiKeys",
+    "Audit",
     "Brownout",
     "Cache",
     "CircuitBreaker",
