@@ -39,6 +39,7 @@ from forecourt.middleware import (
 )
 from forecourt.policies import (
     Accounts,
+    Adaptive,
     ApiKey,
     ApiKeys,
     Audit,
@@ -86,6 +87,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Accounts",
+    "Adaptive",
     "ApiKey",
     "ApiKeys",
     "Audit",

@@ -36,6 +36,8 @@ from forecourt.layers.offload import OffloadLayer
 from forecourt.layers.rate_limit import RateLimitLayer
 from forecourt.layers.retry import RetryLayer
 from forecourt.layers.security_headers import SecurityHeadersLayer
+from forecourt.layers.shedder import shedder_of
+from forecourt.layers.shedding import SheddingLayer
 from forecourt.layers.timeout import TimeoutLayer
 from forecourt.layers.upstreams import UpstreamsLayer
 from forecourt.layers.webhook import WebhookLayer
@@ -133,6 +135,15 @@ def _rate_limit(app: ASGIApp, site: Site) -> ASGIApp | None:
     return RateLimitLayer(app, policy=site.policy.rate_limit, endpoint=site.endpoint, runtime=site.runtime)
 
 
+def _concurrency(app: ASGIApp, site: Site) -> ASGIApp | None:
+    if site.endpoint is None or site.policy is None:
+        return None
+    if (policy := site.policy.adaptive) is not None:
+        shedder = shedder_of(policy, site.endpoint.name, site.runtime)
+        return SheddingLayer(app, shedder=shedder, priority=site.policy.priority, shadow=policy.shadow)
+    return _where("concurrency", ConcurrencyLayer)(app, site)
+
+
 def _webhook(app: ASGIApp, site: Site) -> ASGIApp | None:
     return (
         _where("webhook", WebhookLayer)(app, site) if site.endpoint and site.endpoint.protocol != "websocket" else None
@@ -214,7 +225,7 @@ ROWS: tuple[Row, ...] = (
     Row(
         "concurrency",
         "stands or falls with the rate limits, in the same group of the one trip",
-        _where("concurrency", ConcurrencyLayer),
+        _concurrency,
     ),
     Row(
         "max_body",

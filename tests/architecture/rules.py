@@ -46,6 +46,7 @@ FLOORS = (
         "limit_fields",
         "stores",
         "leases",
+        "fleet",
         "losses",
         "timers",
     ),

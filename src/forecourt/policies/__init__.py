@@ -1,5 +1,6 @@
 """Every word an operator can write: frozen models, one file per policy."""
 
+from forecourt.policies.adaptive import Adaptive
 from forecourt.policies.api_keys import ApiKey, ApiKeys
 from forecourt.policies.audit import Audit
 from forecourt.policies.cache import Cache
@@ -29,6 +30,7 @@ from forecourt.policies.webhook import Webhook
 
 __all__ = [
     "Accounts",
+    "Adaptive",
     "ApiKey",
     "ApiKeys",
     "Audit",
