@@ -78,6 +78,9 @@ from forecourt.policies import (
     Tracing,
     Upstream,
     Webhook,
+    cpu_endpoint,
+    db_endpoint,
+    io_endpoint,
 )
 from forecourt.principals import Principal
 from forecourt.responses import Problem
@@ -171,5 +174,8 @@ __all__ = [
     "User",
     "Webhook",
     "WebhookMiddleware",
+    "cpu_endpoint",
     "current_deadline",
+    "db_endpoint",
+    "io_endpoint",
 ]

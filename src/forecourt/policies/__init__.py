@@ -18,6 +18,7 @@ from forecourt.policies.idempotency import Idempotency
 from forecourt.policies.issuer import Dpop, Introspection, Issuer, TokenCache
 from forecourt.policies.max_body import MaxBody
 from forecourt.policies.offload import Offload
+from forecourt.policies.presets import cpu_endpoint, db_endpoint, io_endpoint
 from forecourt.policies.rate_limit import RateLimit, local_operation
 from forecourt.policies.retry import Retry
 from forecourt.policies.security import Security
@@ -70,5 +71,8 @@ __all__ = [
     "Tracing",
     "Upstream",
     "Webhook",
+    "cpu_endpoint",
+    "db_endpoint",
+    "io_endpoint",
     "local_operation",
 ]
