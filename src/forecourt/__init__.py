@@ -57,6 +57,7 @@ from forecourt.policies import (
     TokenCache,
     Tracing,
     Upstream,
+    Webhooks,
 )
 from forecourt.principals import Principal
 from forecourt.responses import Problem
@@ -129,5 +130,6 @@ __all__ = [
     "TracingMiddleware",
     "Upstream",
     "User",
+    "Webhooks",
     "current_deadline",
 ]

@@ -52,6 +52,7 @@ from forecourt.policies.telemetry import Telemetry
 from forecourt.policies.terms import NAMED
 from forecourt.policies.texts import WebAddress
 from forecourt.policies.upstream import Upstream
+from forecourt.policies.webhooks import Webhooks
 from forecourt.policies.wording import Fault, not_allowed, problems, refusal, refused, restated
 from forecourt.telemetry.exposition import MetricsEndpoint
 from forecourt.types import ASGIApp
@@ -143,7 +144,8 @@ class JobConfig(BaseSettings):
     many verified tokens a process remembers. `realm`: what challenges call the service. `tell_scopes`: a 403 names the
     scopes that the endpoint asks for. `resource`: the service's own address, of RFC 9728.
     `queues`: where jobs wait, addresses by name. `keys`: secrets that sign jobs, `["env:NAME"]`; the first signs, all
-    verify. `upstreams`: servers that handlers call, by name.
+    verify. `webhooks`: how callers are told that their jobs have ended. `upstreams`: servers that handlers call, by
+    name.
 
     Frozen, and equal only to itself. Raises ConfigError.
     """
@@ -187,6 +189,7 @@ class JobConfig(BaseSettings):
         default_factory=dict
     )
     keys: Annotated[Sequence[str | bytes] | KeyRing | None, PlainValidator(key_ring)] = None
+    webhooks: Webhooks | None = None
 
     _policies: Policies = PrivateAttr()
     _jobs: JobsApp = PrivateAttr(default_factory=JobsApp)
@@ -264,7 +267,14 @@ class JobConfig(BaseSettings):
 
     def _job_misfits(self, endpoints: Sequence[EndpointLike]) -> Iterable[str]:
         return job_misfits(
-            self._policies, endpoints, queues=self.queues, store=self.store, keys=self.key_ring, app=self._jobs
+            self._policies,
+            endpoints,
+            queues=self.queues,
+            store=self.store,
+            keys=self.key_ring,
+            app=self._jobs,
+            webhooks=self.webhooks,
+            api_keys=self.api_keys is not None,
         )
 
     @property

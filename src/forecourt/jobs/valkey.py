@@ -41,7 +41,20 @@ ANSWER = 2.0
 
 _FIRST_IDLE, _LONGEST_IDLE = 0.002, 0.05
 _MOST_CLAIMED = 16
-_NAMES = ("publish", "claim", "renew", "finish", "look", "cancel", "redrive", "dead", "depth", "age", "owned", "standing")
+_NAMES = (
+    "publish",
+    "claim",
+    "renew",
+    "finish",
+    "look",
+    "cancel",
+    "redrive",
+    "dead",
+    "depth",
+    "age",
+    "owned",
+    "standing",
+)
 
 
 def _script(name: str) -> Script:

@@ -17,6 +17,7 @@ from forecourt.policies.strategies import Debounce, FixedWindow, SlidingWindow, 
 from forecourt.policies.telemetry import Logging, Metrics, Telemetry, Tracing
 from forecourt.policies.timeout import Timeout
 from forecourt.policies.upstream import Upstream
+from forecourt.policies.webhooks import Webhooks
 
 __all__ = [
     "Accounts",
@@ -49,5 +50,6 @@ __all__ = [
     "TokenCache",
     "Tracing",
     "Upstream",
+    "Webhooks",
     "local_operation",
 ]

@@ -67,7 +67,7 @@ def key_ring(value: object) -> KeyRing | None:
     secrets: list[bytes] = []
     for place, each in enumerate(given):
         try:
-            secrets.append(_secret(each))
+            secrets.append(_long_enough(secret_of(each)))
         except ValueError as error:
             wrong.append(Fault((place,), "", str(error)))
     if wrong:
@@ -77,15 +77,18 @@ def key_ring(value: object) -> KeyRing | None:
     return KeyRing(secrets)
 
 
-def _secret(value: object) -> bytes:
+def secret_of(value: object) -> bytes:
+    """Return the secret that "env:NAME" or "file:path" names, or that was read so; ValueError never shows it."""
     if isinstance(value, bytes):
-        secret = value
-    elif isinstance(value, str) and hasattr(value, "origin"):  # a config file's, read from where it is kept
-        secret = value.encode()
-    elif isinstance(value, str):
-        secret = _named(value)
-    else:
-        raise ValueError(f"a value of type {type(value).__name__} is not allowed: {_FORMS}")
+        return value
+    if isinstance(value, str) and hasattr(value, "origin"):  # a config file's, read from where it is kept
+        return value.encode()
+    if isinstance(value, str):
+        return _named(value)
+    raise ValueError(f"a value of type {type(value).__name__} is not allowed: {_FORMS}")
+
+
+def _long_enough(secret: bytes) -> bytes:
     if len(secret) < SHORTEST_SECRET:
         raise ValueError(f"a secret of {len(secret)} bytes is not allowed: must have at least {SHORTEST_SECRET}")
     return secret
