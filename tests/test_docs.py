@@ -24,7 +24,16 @@ LINK = re.compile(
     r"\]\((?P<inline>[^)\s]+)[^)]*\)|^\[[^\]]+\]: (?P<named>\S+)|(?:href|src)=\"(?P<html>[^\"]+)\"",
     re.MULTILINE,
 )
-OF_A_POLICY_FILE = {"default", "endpoints", "store", "routes", "flood_guard", "trusted_proxies", "upstreams"}
+OF_A_POLICY_FILE = {
+    "default",
+    "endpoints",
+    "store",
+    "routes",
+    "flood_guard",
+    "networks",
+    "trusted_proxies",
+    "upstreams",
+}
 
 
 class Block(NamedTuple):

@@ -38,9 +38,11 @@ from forecourt.config_credentials import Authenticators, Issuers, metadata_addre
 from forecourt.config_file import read
 from forecourt.config_jobs import JobsApp, job_misfits, queue_addresses, shown_addresses
 from forecourt.config_limits import disagreements
+from forecourt.config_networks import unknown_groups
 from forecourt.config_policies import EndpointProtocol, FieldSource, Policies, ResolvedPolicy
 from forecourt.errors import ConfigError
 from forecourt.policies.api_keys import ApiKeys
+from forecourt.policies.clients import NetworkGroups
 from forecourt.policies.credits import Accounts
 from forecourt.policies.endpoint import EndpointPolicy
 from forecourt.policies.flood_guard import FloodGuard
@@ -134,7 +136,8 @@ class JobConfig(BaseSettings):
     `store`: where state lives; `cache_store`: where kept answers do, if elsewhere; `cache_memory`: bytes of them that a
     process keeps. `trusted_proxies`: addresses and networks whose forwarded headers count, "unix" for a
     peer without an address. `routes`: names for routes, `{"v2_get": "GET /v2/records/{id}"}`. `key_functions`: more
-    words for the `key` of a limit. `flood_guard`: a limit per client address before all else. `accounts`: what
+    words for the `key` of a limit. `flood_guard`: a limit per client address before all else. `networks`: groups of
+    client addresses, by name. `accounts`: what
     callers are given to pay credits with. `namespace`: how all keys in the store begin. `limit_headers`: the fields
     that tell callers their limits. `ipv6_prefix`: callers of one such network are one client.
     `telemetry`: how spans, metrics and logs are made. `on_decision`: a function told (exchange, decision) of each
@@ -165,6 +168,7 @@ class JobConfig(BaseSettings):
         Mapping[str, Annotated[KeyFunction, PlainValidator(_key_function)]], AfterValidator(_key_functions)
     ] = Field(default_factory=dict)
     flood_guard: FloodGuard | None = None
+    networks: NetworkGroups = Field(default_factory=dict)
     accounts: Accounts = Field(default_factory=Accounts)
     namespace: Annotated[str, PlainValidator(_namespace)] = "fc"
     limit_headers: Literal["draft-11", "legacy", "both", "none"] = "draft-11"
@@ -295,7 +299,8 @@ class JobConfig(BaseSettings):
     def model_post_init(self, context: object, /) -> None:
         """Make the policies ready to be looked up, once they agree with each other."""
         named, disputed = breakers_of(self.endpoints, self.default, self.upstreams)
-        if wrong := [*disagreements(self.endpoints, self.default, self.key_functions), *disputed]:
+        strange = unknown_groups(self.endpoints, self.default, self.networks)
+        if wrong := [*disagreements(self.endpoints, self.default, self.key_functions), *disputed, *strange]:
             raise ConfigError(*wrong)
         self._breakers = Breakers(named)
         self._outgoing = Upstreams(self.upstreams, self._breakers)

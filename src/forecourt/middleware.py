@@ -261,3 +261,45 @@ class FloodGuardMiddleware(PolicyMiddleware):
     """The stack with the flood guard alone."""
 
     installs = ("flood_guard",)
+
+
+class ContentMiddleware(PolicyMiddleware):
+    """The stack with the media types alone."""
+
+    installs = ("content",)
+
+
+class MaxBodyMiddleware(PolicyMiddleware):
+    """The stack with the largest body alone."""
+
+    installs = ("max_body",)
+
+
+class DeprecationMiddleware(PolicyMiddleware):
+    """The stack with the deprecations alone."""
+
+    installs = ("deprecation",)
+
+
+class CrossOriginMiddleware(PolicyMiddleware):
+    """The stack with the cross-origin protection alone."""
+
+    installs = ("cross_origin",)
+
+
+class ClientsMiddleware(PolicyMiddleware):
+    """The stack with the networks of clients alone."""
+
+    installs = ("clients",)
+
+
+class MaxHeadersMiddleware(PolicyMiddleware):
+    """The stack with the largest header alone."""
+
+    installs = ("max_headers",)
+
+
+class SecurityHeadersMiddleware(PolicyMiddleware):
+    """The stack with the security headers alone."""
+
+    installs = ("headers",)
