@@ -8,6 +8,7 @@ from forecourt.deadlines import Deadline, current_deadline
 from forecourt.decisions import Decision
 from forecourt.errors import CircuitOpen, ConfigError, ForecourtError, StoreDown, StoreError, StoreOverloaded
 from forecourt.exchange import Exchange
+from forecourt.jobs.operating import Jobs
 from forecourt.ledger import Ledger
 from forecourt.limits import Limits
 from forecourt.middleware import (
@@ -121,6 +122,7 @@ __all__ = [
     "Introspection",
     "Issuer",
     "JobConfig",
+    "Jobs",
     "Ledger",
     "Limits",
     "Logging",

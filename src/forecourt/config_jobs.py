@@ -31,6 +31,14 @@ class ShowsJobs(Protocol):
         """Say how a job stands."""
         ...
 
+    async def list(self, request: Request) -> Response:
+        """Return the caller's jobs."""
+        ...
+
+    async def events(self, request: Request) -> Response:
+        """Stream how a job stands."""
+        ...
+
     async def result(self, request: Request) -> Response:
         """Answer as the handler did."""
         ...
@@ -41,14 +49,16 @@ class ShowsJobs(Protocol):
 
 
 class JobsApp(Router):
-    """The endpoints `status`, `cancel` and `result`, an ASGI app to mount; equal only to itself."""
+    """The endpoints `list`, `status`, `cancel`, `events` and `result`, an ASGI app to mount; equal only to itself."""
 
     def __init__(self) -> None:
         self._bound: ShowsJobs | None = None
         self.shown = Route("/{job_id}", self._status, methods=["GET"], name="status")
         super().__init__(
             [
+                Route("/", self._list, methods=["GET"], name="list"),
                 self.shown,
+                Route("/{job_id}/events", self._events, methods=["GET"], name="events"),
                 Route("/{job_id}", self._cancel, methods=["DELETE"], name="cancel"),
                 Route("/{job_id}/result", self._result, methods=["GET"], name="result"),
             ]
@@ -57,6 +67,12 @@ class JobsApp(Router):
     def bind(self, shows: ShowsJobs) -> None:
         """Have these endpoints answered; called by the stack of the config."""
         self._bound = shows
+
+    async def _list(self, request: Request) -> Response:
+        return await self._bound.list(request) if self._bound else Response(status_code=404)
+
+    async def _events(self, request: Request) -> Response:
+        return await self._bound.events(request) if self._bound else Response(status_code=404)
 
     async def _status(self, request: Request) -> Response:
         return await self._bound.status(request) if self._bound else Response(status_code=404)

@@ -93,3 +93,8 @@ class Webhooks(Words):
     def seconds(self) -> float:
         """Return how long one attempt may take."""
         return microseconds(self.timeout) / 1_000_000
+
+    @staticmethod
+    def spelt(keys: Sequence[bytes]) -> list[str]:
+        """Return secrets as receivers are given them."""
+        return [PREFIX + base64.b64encode(key).decode() for key in keys]
