@@ -12,6 +12,7 @@ from typing import Any
 
 from forecourt.errors import StoreError
 from forecourt.exchange import Exchange
+from forecourt.jobs.counting import JobMetrics
 from forecourt.jobs.envelope import JobRequest
 from forecourt.jobs.queue import Record
 from forecourt.jobs.queues import JobQueues
@@ -46,6 +47,7 @@ class JobRunner:
         self._app = app
         self._state: dict[str, Any] = {}
         self._starlette: object | None = None
+        self._metrics = JobMetrics(runtime.config, self.queues)
         webhooks = runtime.config.webhooks
         self.deliveries = Deliveries(self.queues, webhooks, runtime.clock) if webhooks else None
         """Tells callers of their jobs' ends; None where the config has no webhooks."""
@@ -91,6 +93,7 @@ class JobRunner:
 
     async def ended(self, request: JobRequest, record: Record, status: int) -> None:
         """Give back what a job cost, where its outcome is to cost nothing, once; and tell its caller."""
+        self._metrics.ended(record)
         await self._refund(request, record, status)
         if request.callback is not None and self.deliveries is not None:
             await self.deliveries.ended(record, request.callback)
