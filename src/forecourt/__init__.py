@@ -34,6 +34,7 @@ from forecourt.middleware import (
     SecurityMiddleware,
     TimeoutMiddleware,
     TracingMiddleware,
+    WebhookMiddleware,
 )
 from forecourt.policies import (
     Accounts,
@@ -72,6 +73,7 @@ from forecourt.policies import (
     TokenCache,
     Tracing,
     Upstream,
+    Webhook,
     Webhooks,
 )
 from forecourt.principals import Principal
@@ -160,6 +162,8 @@ __all__ = [
     "TracingMiddleware",
     "Upstream",
     "User",
+    "Webhook",
+    "WebhookMiddleware",
     "Webhooks",
     "current_deadline",
 ]

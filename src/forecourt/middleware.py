@@ -303,3 +303,9 @@ class SecurityHeadersMiddleware(PolicyMiddleware):
     """The stack with the security headers alone."""
 
     installs = ("headers",)
+
+
+class WebhookMiddleware(PolicyMiddleware):
+    """The stack with the signatures of webhooks alone."""
+
+    installs = ("webhook",)

@@ -37,6 +37,7 @@ from forecourt.layers.retry import RetryLayer
 from forecourt.layers.security_headers import SecurityHeadersLayer
 from forecourt.layers.timeout import TimeoutLayer
 from forecourt.layers.upstreams import UpstreamsLayer
+from forecourt.layers.webhook import WebhookLayer
 from forecourt.observers import NAMES, Observers
 from forecourt.routing import Endpoint, RouteTable
 from forecourt.runtime import Runtime
@@ -130,6 +131,12 @@ def _rate_limit(app: ASGIApp, site: Site) -> ASGIApp | None:
     return RateLimitLayer(app, policy=site.policy.rate_limit, endpoint=site.endpoint, runtime=site.runtime)
 
 
+def _webhook(app: ASGIApp, site: Site) -> ASGIApp | None:
+    return (
+        _where("webhook", WebhookLayer)(app, site) if site.endpoint and site.endpoint.protocol != "websocket" else None
+    )
+
+
 def _circuit_breaker(app: ASGIApp, site: Site) -> ASGIApp | None:
     if site.endpoint is None or site.policy is None or site.policy.circuit_breaker is None:
         return None
@@ -214,6 +221,7 @@ ROWS: tuple[Row, ...] = (
         _where("max_body", MaxBodyLayer),
     ),
     Row("content", "refused before it costs anything or is claimed", _where("content", ContentLayer)),
+    Row("webhook", "reads the whole body, within its bound; above all that costs", _webhook),
     Row(
         "idempotency",
         "below the limits, which every call meets; a replay costs no credits",

@@ -23,6 +23,7 @@ from forecourt.policies.strategies import Debounce, FixedWindow, SlidingWindow, 
 from forecourt.policies.telemetry import Logging, Metrics, Telemetry, Tracing
 from forecourt.policies.timeout import Timeout
 from forecourt.policies.upstream import Upstream
+from forecourt.policies.webhook import Webhook
 from forecourt.policies.webhooks import Webhooks
 
 __all__ = [
@@ -63,6 +64,7 @@ __all__ = [
     "TokenCache",
     "Tracing",
     "Upstream",
+    "Webhook",
     "Webhooks",
     "local_operation",
 ]

@@ -20,6 +20,7 @@ from forecourt.policies.security import SecurityField
 from forecourt.policies.security_headers import HeadersField
 from forecourt.policies.telemetry import LoggingField, MetricsField, TracingField
 from forecourt.policies.timeout import TimeoutField
+from forecourt.policies.webhook import WebhookField
 from forecourt.policies.wording import Words
 
 
@@ -40,6 +41,7 @@ class EndpointPolicy(Words):
     concurrency: ConcurrencyField = None
     max_body: MaxBodyField = None
     content: ContentField = None
+    webhook: WebhookField = None
     idempotency: IdempotencyField = None
     credits: CreditsField = None
     cache: CacheField = None

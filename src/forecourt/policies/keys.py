@@ -67,7 +67,7 @@ def key_ring(value: object) -> KeyRing | None:
     secrets: list[bytes] = []
     for place, each in enumerate(given):
         try:
-            secrets.append(_long_enough(secret_of(each)))
+            secrets.append(_secret(each))
         except ValueError as error:
             wrong.append(Fault((place,), "", str(error)))
     if wrong:
@@ -77,8 +77,8 @@ def key_ring(value: object) -> KeyRing | None:
     return KeyRing(secrets)
 
 
-def secret_of(value: object) -> bytes:
-    """Return the secret that "env:NAME" or "file:path" names, or that was read so; ValueError never shows it."""
+def revealed(value: object) -> bytes:
+    """Return the secret that "env:NAME" or "file:path" names, or bytes as they are; ValueError says why it cannot."""
     if isinstance(value, bytes):
         return value
     if isinstance(value, str) and hasattr(value, "origin"):  # a config file's, read from where it is kept
@@ -88,7 +88,8 @@ def secret_of(value: object) -> bytes:
     raise ValueError(f"a value of type {type(value).__name__} is not allowed: {_FORMS}")
 
 
-def _long_enough(secret: bytes) -> bytes:
+def _secret(value: object) -> bytes:
+    secret = revealed(value)
     if len(secret) < SHORTEST_SECRET:
         raise ValueError(f"a secret of {len(secret)} bytes is not allowed: must have at least {SHORTEST_SECRET}")
     return secret

@@ -9,7 +9,7 @@ from typing import Annotated
 from pydantic import Field, PlainValidator
 
 from forecourt.core.webhooks import Network, Rules
-from forecourt.policies.keys import secret_of
+from forecourt.policies.keys import revealed
 from forecourt.policies.quantities import Duration, microseconds
 from forecourt.policies.wording import Fault, Words, refusal, refused, said
 
@@ -37,7 +37,7 @@ def _secrets(value: object) -> Secrets:
     keys: list[bytes] = []
     for place, each in enumerate(given):
         try:
-            keys.append(_key(secret_of(each)))
+            keys.append(_key(revealed(each)))
         except ValueError as error:
             wrong.append(Fault((place,), "", str(error)))
     if wrong:
