@@ -36,6 +36,7 @@ from forecourt.config_cache import CacheHandle
 from forecourt.config_check import EndpointLike, misfits
 from forecourt.config_credentials import Authenticators, Issuers, metadata_address, uncredited
 from forecourt.config_file import read
+from forecourt.config_health import HealthApp
 from forecourt.config_jobs import JobsApp, job_misfits, queue_addresses, shown_addresses
 from forecourt.config_limits import disagreements
 from forecourt.config_networks import unknown_groups
@@ -46,6 +47,7 @@ from forecourt.policies.clients import NetworkGroups
 from forecourt.policies.credits import Accounts
 from forecourt.policies.endpoint import EndpointPolicy
 from forecourt.policies.flood_guard import FloodGuard
+from forecourt.policies.health import HealthChecks
 from forecourt.policies.issuer import Dpop, Introspection, TokenCache
 from forecourt.policies.keys import KeyRing, key_ring
 from forecourt.policies.limit import KEYS
@@ -140,7 +142,8 @@ class JobConfig(BaseSettings):
     client addresses, by name. `accounts`: what
     callers are given to pay credits with. `namespace`: how all keys in the store begin. `limit_headers`: the fields
     that tell callers their limits. `ipv6_prefix`: callers of one such network are one client.
-    `telemetry`: how spans, metrics and logs are made. `on_decision`: a function told (exchange, decision) of each
+    `health_checks`: what `health` asks, and whom it tells. `telemetry`: how spans, metrics and logs are made.
+    `on_decision`: a function told (exchange, decision) of each
     layer's decision.
     `issuers`, `api_keys`, `introspection`, `authenticators`: whose credentials are believed. `dpop`: proofs of
     possession are accepted. `revocation`: each call asks the store whether its token was revoked. `token_cache`: how
@@ -173,6 +176,7 @@ class JobConfig(BaseSettings):
     namespace: Annotated[str, PlainValidator(_namespace)] = "fc"
     limit_headers: Literal["draft-11", "legacy", "both", "none"] = "draft-11"
     ipv6_prefix: Annotated[Count, AfterValidator(_prefix)] = 64
+    health_checks: HealthChecks = Field(default_factory=HealthChecks)
     telemetry: Telemetry = Field(default_factory=Telemetry)
     on_decision: Annotated[DecisionHook | None, PlainValidator(_hook)] = None
     issuers: Issuers = ()
@@ -196,6 +200,7 @@ class JobConfig(BaseSettings):
     webhooks: Webhooks | None = None
 
     _policies: Policies = PrivateAttr()
+    _health: HealthApp = PrivateAttr(default_factory=HealthApp)
     _jobs: JobsApp = PrivateAttr(default_factory=JobsApp)
     _metrics: MetricsEndpoint = PrivateAttr(default_factory=MetricsEndpoint)
     _cache: CacheHandle = PrivateAttr(default_factory=CacheHandle)
@@ -241,6 +246,11 @@ class JobConfig(BaseSettings):
     def metrics(self) -> ASGIApp:
         """The endpoint that Prometheus scrapes: `app.mount("/metrics", config.metrics, name="metrics")`."""
         return self._metrics
+
+    @property
+    def health(self) -> HealthApp:
+        """The endpoints that say how the service is: `app.mount("/health", config.health, name="health")`."""
+        return self._health
 
     def unrouted(self) -> ResolvedPolicy:
         """Return how requests are observed that no route matches."""

@@ -11,6 +11,7 @@ from forecourt.policies.cross_origin import CrossOrigin
 from forecourt.policies.deprecation import Brownout, Deprecation
 from forecourt.policies.endpoint import EndpointPolicy
 from forecourt.policies.flood_guard import FloodGuard
+from forecourt.policies.health import HealthChecks
 from forecourt.policies.idempotency import Idempotency
 from forecourt.policies.issuer import Dpop, Introspection, Issuer, TokenCache
 from forecourt.policies.max_body import MaxBody
@@ -44,6 +45,7 @@ __all__ = [
     "EndpointPolicy",
     "FixedWindow",
     "FloodGuard",
+    "HealthChecks",
     "Idempotency",
     "Introspection",
     "Issuer",
