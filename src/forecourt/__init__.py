@@ -1,5 +1,6 @@
 """forecourt: one config says what protects each endpoint, one ordered stack enforces it."""
 
+from forecourt.audit import AuditSink
 from forecourt.auth.credentials import Authenticator, Denied, User
 from forecourt.breakers import Breaker
 from forecourt.config import JobConfig
@@ -12,6 +13,7 @@ from forecourt.jobs.operating import Jobs
 from forecourt.ledger import Ledger
 from forecourt.limits import Limits
 from forecourt.middleware import (
+    AuditMiddleware,
     CacheMiddleware,
     CircuitBreakerMiddleware,
     ClientsMiddleware,
@@ -40,6 +42,7 @@ from forecourt.policies import (
     Accounts,
     ApiKey,
     ApiKeys,
+    Audit,
     Brownout,
     Cache,
     CircuitBreaker,
@@ -87,6 +90,9 @@ __all__ = [
     "Accounts",
     "ApiKey",
     "ApiKeys",
+    "Audit",
+    "AuditMiddleware",
+    "AuditSink",
     "Authenticator",
     "Breaker",
     "Brownout",
