@@ -9,6 +9,7 @@ from forecourt.deadlines import Deadline, current_deadline
 from forecourt.decisions import Decision
 from forecourt.errors import CircuitOpen, ConfigError, ForecourtError, StoreDown, StoreError, StoreOverloaded
 from forecourt.exchange import Exchange
+from forecourt.jobs.operating import Jobs
 from forecourt.ledger import Ledger
 from forecourt.limits import Limits
 from forecourt.middleware import (
@@ -78,6 +79,7 @@ from forecourt.policies import (
     Tracing,
     Upstream,
     Webhook,
+    Webhooks,
     cpu_endpoint,
     db_endpoint,
     io_endpoint,
@@ -135,6 +137,7 @@ __all__ = [
     "Introspection",
     "Issuer",
     "JobConfig",
+    "Jobs",
     "Ledger",
     "Limits",
     "Logging",
@@ -174,6 +177,7 @@ __all__ = [
     "User",
     "Webhook",
     "WebhookMiddleware",
+    "Webhooks",
     "cpu_endpoint",
     "current_deadline",
     "db_endpoint",

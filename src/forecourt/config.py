@@ -57,6 +57,7 @@ from forecourt.policies.telemetry import Telemetry
 from forecourt.policies.terms import NAMED
 from forecourt.policies.texts import WebAddress
 from forecourt.policies.upstream import Upstream
+from forecourt.policies.webhooks import Webhooks
 from forecourt.policies.wording import Fault, not_allowed, problems, refusal, refused, restated
 from forecourt.telemetry.exposition import MetricsEndpoint
 from forecourt.types import ASGIApp
@@ -151,7 +152,8 @@ class JobConfig(BaseSettings):
     scopes that the endpoint asks for. `resource`: the service's own address, of RFC 9728.
     `queues`: where jobs wait, addresses by name. `keys`: secrets that sign jobs, audit records and nonces,
     `["env:NAME"]`; the first signs, all verify. `audit_log`: the file, or in Python the sink, of the audit trail.
-    `upstreams`: servers that handlers call, by name.
+    `webhooks`: how callers are told of their
+    jobs' ends. `upstreams`: servers that handlers call, by name.
 
     Frozen, and equal only to itself. Raises ConfigError.
     """
@@ -198,6 +200,7 @@ class JobConfig(BaseSettings):
     )
     audit_log: Annotated[object, PlainValidator(audit_sink)] = None
     keys: Annotated[Sequence[str | bytes] | KeyRing | None, PlainValidator(key_ring)] = None
+    webhooks: Webhooks | None = None
 
     _policies: Policies = PrivateAttr()
     _health: HealthApp = PrivateAttr(default_factory=HealthApp)
@@ -281,7 +284,14 @@ class JobConfig(BaseSettings):
 
     def _job_misfits(self, endpoints: Sequence[EndpointLike]) -> Iterable[str]:
         return job_misfits(
-            self._policies, endpoints, queues=self.queues, store=self.store, keys=self.key_ring, app=self._jobs
+            self._policies,
+            endpoints,
+            queues=self.queues,
+            store=self.store,
+            keys=self.key_ring,
+            app=self._jobs,
+            webhooks=self.webhooks,
+            api_keys=self.api_keys is not None,
         )
 
     @property

@@ -186,6 +186,7 @@ def _offload(app: ASGIApp, site: Site) -> ASGIApp | None:
         runtime=site.runtime,
         queues=site.jobs.queues,
         location=site.jobs.location(site.table),
+        deliveries=site.jobs.deliveries,
     )
 
 

@@ -26,7 +26,7 @@ def test_the_defaults_are_those_of_the_docs() -> None:
         ({"delay": 90_000}, "must be less than expires"),
         ({"headers": ["Authorization"]}, "must not be carried by a job"),
         ({"headers": ["a b"]}, "must be the name of a header field"),
-        ({"callback": "https://x"}, "not in this version"),
+        ({"callback": "ftp://x"}, "must begin with https://"),
     ],
 )
 def test_what_cannot_work_is_told(fields: dict[str, object], said: str) -> None:

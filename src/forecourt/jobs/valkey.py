@@ -8,6 +8,7 @@ prefix of all):
     :ring          a list: the owners who have any
     :later         a sorted set: delayed jobs and those that wait for their next attempt, by the µs when they are due
     :leases        a sorted set: jobs at work, by the µs at which their lease ends
+    :owned:<owner> a sorted set: the owner's last jobs, by the µs of their publication
     :dead          a sorted set: dead jobs, by the µs when they died
     :waiting       how many jobs stand in lines
 
@@ -40,7 +41,20 @@ ANSWER = 2.0
 
 _FIRST_IDLE, _LONGEST_IDLE = 0.002, 0.05
 _MOST_CLAIMED = 16
-_NAMES = ("publish", "claim", "renew", "finish", "look", "cancel", "redrive", "dead", "depth")
+_NAMES = (
+    "publish",
+    "claim",
+    "renew",
+    "finish",
+    "look",
+    "cancel",
+    "redrive",
+    "dead",
+    "depth",
+    "age",
+    "owned",
+    "standing",
+)
 
 
 def _script(name: str) -> Script:
@@ -127,6 +141,20 @@ class ValkeyQueue:
         """Return how many jobs are waiting, delayed, running and dead."""
         numbers = cast("list[int]", await self._run("depth"))
         return dict(zip(("waiting", "delayed", "running", "dead"), numbers, strict=True))
+
+    async def age(self) -> int:
+        """Return the µs for which the job that is due the longest has waited, of 64 owners at most."""
+        return cast("int", await self._run("age"))
+
+    async def owned(self, owner: str, most: int, before: tuple[int, str] | None = None) -> list[Record]:
+        """Return an owner's jobs, the latest first."""
+        told = await self._run("owned", owner, most, *(before or (0, "")))
+        return [_record(fields) for fields in cast("list[list[Reply]]", told)]
+
+    async def standing(self, status: Status, most: int = 100) -> list[Record]:
+        """Return jobs that are queued, running or dead."""
+        told = await self._run("standing", status, most)
+        return [_record(fields) for fields in cast("list[list[Reply]]", told)]
 
     async def _run(self, name: str, *args: Item) -> Reply:
         now = self._clock.now() if self._clock is not None else 0

@@ -28,6 +28,7 @@ from forecourt.policies.telemetry import Logging, Metrics, Telemetry, Tracing
 from forecourt.policies.timeout import Timeout
 from forecourt.policies.upstream import Upstream
 from forecourt.policies.webhook import Webhook
+from forecourt.policies.webhooks import Webhooks
 
 __all__ = [
     "Accounts",
@@ -71,6 +72,7 @@ __all__ = [
     "Tracing",
     "Upstream",
     "Webhook",
+    "Webhooks",
     "cpu_endpoint",
     "db_endpoint",
     "io_endpoint",

@@ -10,7 +10,7 @@ all workers write, and whichever worker is asked adds them up. Two configs in on
 
 import itertools
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, Metric
 from prometheus_client.exposition import choose_encoder
@@ -25,6 +25,7 @@ from forecourt.stores.observed import Trip
 
 _SIZES = (1, 2, 4, 8, 16, 32, 64)
 _TRIPS = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
+_JOBS = (0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 7200.0)
 _PLACES = {"closed": 0, "half-open": 1, "open": 2}
 _DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
 
@@ -60,6 +61,7 @@ class Families:
         )
         self.credits = Counter(f"{prefix}_credits_settled", "Credits that calls cost.", ("endpoint",), registry=own)
         self._count_the_store(prefix)
+        self._count_jobs(prefix)
         self._bound: dict[str, EndpointMetrics] = {}
 
     def _count_the_store(self, prefix: str) -> None:
@@ -106,6 +108,45 @@ class Families:
         for operation, end in itertools.product(("decide", "settle"), ("ok", "down", "overloaded")):
             self.trips.labels(operation, end)
             self.trip_sizes.labels(operation)
+
+    def _count_jobs(self, prefix: str) -> None:
+        own = self.registry
+        self.jobs = Gauge(
+            f"{prefix}_jobs",
+            "Jobs in a queue, when it was asked.",
+            ("queue", "state"),
+            multiprocess_mode="livemostrecent",
+            registry=own,
+        )
+        self.oldest_job = Gauge(
+            f"{prefix}_jobs_oldest_seconds",
+            "For how long the job that is due the longest has waited.",
+            ("queue",),
+            multiprocess_mode="livemostrecent",
+            registry=own,
+        )
+        self.job_durations = Histogram(
+            f"{prefix}_job_duration_seconds",
+            "From a job's publication to its end.",
+            ("endpoint", "outcome"),
+            buckets=_JOBS,
+            registry=own,
+        )
+        self.job_attempts = Counter(
+            f"{prefix}_job_attempts", "Attempts of jobs that ended.", ("endpoint",), registry=own
+        )
+
+    def queue_stands(self, queue: str, depth: Mapping[str, int], age: float | None) -> None:
+        """Note how many jobs of a queue stand how, and the seconds that the oldest waits (None: nobody knows)."""
+        for state, number in depth.items():
+            self.jobs.labels(queue, state).set(number)
+        if age is not None:
+            self.oldest_job.labels(queue).set(age)
+
+    def job_ended(self, endpoint: str, outcome: str, attempts: int, seconds: float) -> None:
+        """Count a job that ended here."""
+        self.job_durations.labels(endpoint, outcome).observe(seconds)
+        self.job_attempts.labels(endpoint).inc(attempts)
 
     def endpoint(self, name: str, outcomes: Iterable[str]) -> "EndpointMetrics":
         """Return the children of one endpoint; endpoints of one name share them."""
