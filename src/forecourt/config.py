@@ -35,6 +35,7 @@ from forecourt.config_breakers import breakers_of
 from forecourt.config_cache import CacheHandle
 from forecourt.config_check import EndpointLike, misfits
 from forecourt.config_credentials import Authenticators, Issuers, metadata_address, uncredited
+from forecourt.config_databases import Databases, Statements
 from forecourt.config_file import read
 from forecourt.config_jobs import JobsApp, job_misfits, queue_addresses, shown_addresses
 from forecourt.config_limits import disagreements
@@ -70,7 +71,7 @@ KeyFunction = Callable[..., str | None]
 DecisionHook = Callable[..., None]
 """Called with the exchange and a `Decision`, within the request, so it must be quick."""
 
-LATER = frozenset({"databases"})
+LATER: frozenset[str] = frozenset()
 """Fields that the design names and this version does not have."""
 
 _NAMESPACE = re.compile(r"[A-Za-z0-9_-]{1,32}")
@@ -146,7 +147,7 @@ class JobConfig(BaseSettings):
     many verified tokens a process remembers. `realm`: what challenges call the service. `tell_scopes`: a 403 names the
     scopes that the endpoint asks for. `resource`: the service's own address, of RFC 9728.
     `queues`: where jobs wait, addresses by name. `keys`: secrets that sign jobs, `["env:NAME"]`; the first signs, all
-    verify. `upstreams`: servers that handlers call, by name.
+    verify. `upstreams`: servers that handlers call, by name. `databases`: those that handlers use, by name.
 
     Frozen, and equal only to itself. Raises ConfigError.
     """
@@ -187,6 +188,7 @@ class JobConfig(BaseSettings):
         default_factory=dict
     )
 
+    databases: Annotated[Databases, AfterValidator(_frozen)] = Field(default_factory=dict)
     queues: Annotated[Mapping[str, str], PlainValidator(queue_addresses), AfterValidator(_frozen)] = Field(
         default_factory=dict
     )
@@ -198,6 +200,7 @@ class JobConfig(BaseSettings):
     _cache: CacheHandle = PrivateAttr(default_factory=CacheHandle)
     _breakers: Breakers = PrivateAttr()
     _outgoing: Upstreams = PrivateAttr()
+    _statements: Statements = PrivateAttr(default_factory=Statements)
 
     def __hash__(self) -> int:
         """Only the same config hashes alike."""
@@ -251,6 +254,11 @@ class JobConfig(BaseSettings):
     def breaker(self, name: str) -> Breaker:
         """Return the breaker of this name, to be used as `async with`; ConfigError when no policy has it."""
         return self._breakers.get(name)
+
+    @property
+    def statements(self) -> Statements:
+        """Who is told of what is asked of the databases."""
+        return self._statements
 
     @property
     def outgoing(self) -> Upstreams:

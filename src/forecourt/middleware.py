@@ -10,6 +10,7 @@ from typing import ClassVar
 
 from forecourt.caching.values import CacheOfConfig
 from forecourt.config import JobConfig, ResolvedPolicy
+from forecourt.database_opening import databases_of
 from forecourt.errors import ConfigError
 from forecourt.exchange import KEY, Chain, Exchange
 from forecourt.jobs.running import JobRunner
@@ -58,6 +59,7 @@ class PolicyMiddleware:
         self._guarded = app
         self._shared = shared_by(self.config, store, clock, renderer)
         self._runtime, self._caching = self._shared.runtime, self._shared.caching
+        self._databases = databases_of(self._runtime, self._caching) if self.config.databases else None
         self._table: RouteTable | None = None
         self._flood = FloodGuardCounter(self.config.flood_guard, self._runtime) if self.config.flood_guard else None
         self.jobs = JobRunner(self._runtime, app)
@@ -93,14 +95,20 @@ class PolicyMiddleware:
         first = self._table is None
         if first:
             await self._runtime.open()
-            self.config.cache.bind(CacheOfConfig(self._caching))
+            self._bind()
         self._compile(scope, strict=first)
         if OFFLOAD in self.layers:
             await self.jobs.open(scope)
 
     async def _start(self, _scope: Scope) -> None:
         await self._runtime.start()
+        self._bind()
+
+    def _bind(self) -> None:
+        """Have code find the cache and the databases."""
         self.config.cache.bind(CacheOfConfig(self._caching))
+        if self._databases is not None:
+            self._databases.open()
 
     async def _ready(self, scope: Scope) -> None:
         self._compile(scope, strict=True)

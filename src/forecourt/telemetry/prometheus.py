@@ -20,11 +20,13 @@ from prometheus_client.multiprocess import (
 )
 from prometheus_client.registry import Collector
 
+from forecourt.config_databases import Spent
 from forecourt.decisions import Decision
 from forecourt.stores.observed import Trip
 
 _SIZES = (1, 2, 4, 8, 16, 32, 64)
 _TRIPS = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
+_STATEMENTS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 _DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
 
 
@@ -59,6 +61,13 @@ class Families:
         )
         self.credits = Counter(f"{prefix}_credits_settled", "Credits that calls cost.", ("endpoint",), registry=own)
         self._count_the_store(prefix)
+        self.statements = Histogram(
+            f"{prefix}_db_seconds",
+            "Time spent on databases, by statement and by named block.",
+            ("endpoint", "database", "operation", "outcome"),
+            buckets=_STATEMENTS,
+            registry=own,
+        )
         self._bound: dict[str, EndpointMetrics] = {}
 
     def _count_the_store(self, prefix: str) -> None:
@@ -111,6 +120,11 @@ class Families:
         self.trip_sizes.labels(trip.operation).observe(trip.size)
         if trip.operation == "decide" and trip.end in ("ok", "down"):
             self.degraded.set(trip.end == "down")
+
+    def spent(self, spent: Spent) -> None:
+        """Count time that was spent on a database."""
+        labels = spent.endpoint or "none", spent.database, spent.operation, spent.end
+        self.statements.labels(*labels).observe(spent.took / 1e9)
 
     @property
     def shared(self) -> bool:
