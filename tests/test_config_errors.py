@@ -137,7 +137,10 @@ def test_wrong_limits(limit: object, line: str) -> None:
 
 WRONG_CONFIGS: list[tuple[dict[str, object], str]] = [
     ({"endpoint": {}}, 'endpoint: unknown word; did you mean "endpoints"?'),
-    ({"databases": {"main": 7}}, 'databases."main": 7 is not allowed: must be a Database, in files a table of its fields'),
+    (
+        {"databases": {"main": 7}},
+        'databases."main": 7 is not allowed: must be a Database, in files a table of its fields',
+    ),
     ({"presets": {}}, "presets: `presets` is a word of config files only"),
     ({"endpoints": []}, "endpoints: a list is not allowed: must be a table"),
     (

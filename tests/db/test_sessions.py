@@ -141,7 +141,7 @@ async def test_slow_statements_are_logged_without_values(sqlite: str, caplog: py
 
 def test_wrong_addresses_are_told_without_showing_them() -> None:
     """An address may carry a password: errors show its scheme at most, and no repr shows more."""
-    with pytest.raises(ConfigError, match='databases."main".url: "postgresql://…" is not allowed') as caught:
+    with pytest.raises(ConfigError, match=r'databases\."main"\.url: "postgresql://…" is not allowed') as caught:
         JobConfig(databases={"main": "postgresql://user:hunter2@db/x"})  # type: ignore[dict-item]  # an address will do
     assert 'did you mean "postgresql+asyncpg"' in str(caught.value)
     assert "hunter2" not in str(caught.value)
