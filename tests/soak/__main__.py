@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 
 from tests.servers import Valkey
-from tests.soak import faults, over_admission, topologies
+from tests.soak import databases, faults, over_admission, topologies
 from tests.soak.idempotency_kills import main as kills
 from tests.soak.results import Result
 
@@ -26,6 +26,7 @@ SOAKS: dict[str, Callable[[], Iterator[Result]]] = {
     "gone-and-back": faults.gone_and_back,
     "kill-9": faults.kill_9,
     "idempotency-kills": idempotency_kills,
+    "cancelled-sessions": databases.cancelled_sessions,
     "cluster": topologies.cluster,
     "sentinel": topologies.sentinel,
 }
