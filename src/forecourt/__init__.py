@@ -1,5 +1,6 @@
 """forecourt: one config says what protects each endpoint, one ordered stack enforces it."""
 
+from forecourt.audit import AuditSink
 from forecourt.auth.credentials import Authenticator, Denied, User
 from forecourt.breakers import Breaker
 from forecourt.config import JobConfig
@@ -19,6 +20,7 @@ from forecourt.exchange import Exchange
 from forecourt.ledger import Ledger
 from forecourt.limits import Limits
 from forecourt.middleware import (
+    AuditMiddleware,
     CacheMiddleware,
     CircuitBreakerMiddleware,
     ClientsMiddleware,
@@ -41,11 +43,13 @@ from forecourt.middleware import (
     SecurityMiddleware,
     TimeoutMiddleware,
     TracingMiddleware,
+    WebhookMiddleware,
 )
 from forecourt.policies import (
     Accounts,
     ApiKey,
     ApiKeys,
+    Audit,
     Brownout,
     Cache,
     CircuitBreaker,
@@ -61,6 +65,7 @@ from forecourt.policies import (
     EndpointPolicy,
     FixedWindow,
     FloodGuard,
+    HealthChecks,
     Idempotency,
     Introspection,
     Issuer,
@@ -80,6 +85,7 @@ from forecourt.policies import (
     TokenCache,
     Tracing,
     Upstream,
+    Webhook,
 )
 from forecourt.principals import Principal
 from forecourt.responses import Problem
@@ -91,6 +97,9 @@ __all__ = [
     "Accounts",
     "ApiKey",
     "ApiKeys",
+    "Audit",
+    "AuditMiddleware",
+    "AuditSink",
     "Authenticator",
     "Breaker",
     "Brownout",
@@ -126,6 +135,7 @@ __all__ = [
     "FloodGuard",
     "FloodGuardMiddleware",
     "ForecourtError",
+    "HealthChecks",
     "Idempotency",
     "IdempotencyMiddleware",
     "Introspection",
@@ -168,5 +178,7 @@ __all__ = [
     "TracingMiddleware",
     "Upstream",
     "User",
+    "Webhook",
+    "WebhookMiddleware",
     "current_deadline",
 ]

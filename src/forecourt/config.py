@@ -31,12 +31,14 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from forecourt.breakers import Breaker, Breakers
 from forecourt.config_addresses import proxies, redacted, store_address
+from forecourt.config_audit import audit_sink, unsigned
 from forecourt.config_breakers import breakers_of
 from forecourt.config_cache import CacheHandle
 from forecourt.config_check import EndpointLike, misfits
 from forecourt.config_credentials import Authenticators, Issuers, metadata_address, uncredited
 from forecourt.config_databases import Databases, Statements
 from forecourt.config_file import read
+from forecourt.config_health import HealthApp
 from forecourt.config_jobs import JobsApp, job_misfits, queue_addresses, shown_addresses
 from forecourt.config_limits import disagreements
 from forecourt.config_networks import unknown_groups
@@ -47,6 +49,7 @@ from forecourt.policies.clients import NetworkGroups
 from forecourt.policies.credits import Accounts
 from forecourt.policies.endpoint import EndpointPolicy
 from forecourt.policies.flood_guard import FloodGuard
+from forecourt.policies.health import HealthChecks
 from forecourt.policies.issuer import Dpop, Introspection, TokenCache
 from forecourt.policies.keys import KeyRing, key_ring
 from forecourt.policies.limit import KEYS
@@ -140,14 +143,16 @@ class JobConfig(BaseSettings):
     client addresses, by name. `accounts`: what
     callers are given to pay credits with. `namespace`: how all keys in the store begin. `limit_headers`: the fields
     that tell callers their limits. `ipv6_prefix`: callers of one such network are one client.
-    `telemetry`: how spans, metrics and logs are made. `on_decision`: a function told (exchange, decision) of each
+    `health_checks`: what `health` asks, and whom it tells. `telemetry`: how spans, metrics and logs are made.
+    `on_decision`: a function told (exchange, decision) of each
     layer's decision.
     `issuers`, `api_keys`, `introspection`, `authenticators`: whose credentials are believed. `dpop`: proofs of
     possession are accepted. `revocation`: each call asks the store whether its token was revoked. `token_cache`: how
     many verified tokens a process remembers. `realm`: what challenges call the service. `tell_scopes`: a 403 names the
     scopes that the endpoint asks for. `resource`: the service's own address, of RFC 9728.
     `queues`: where jobs wait, addresses by name. `keys`: secrets that sign jobs, `["env:NAME"]`; the first signs, all
-    verify. `upstreams`: servers that handlers call, by name. `databases`: those that handlers use, by name.
+    verify. `audit_log`: the file, or in Python the sink, of the audit trail. `upstreams`: servers that handlers call,
+    by name. `databases`: those that handlers use, by name.
 
     Frozen, and equal only to itself. Raises ConfigError.
     """
@@ -172,6 +177,7 @@ class JobConfig(BaseSettings):
     namespace: Annotated[str, PlainValidator(_namespace)] = "fc"
     limit_headers: Literal["draft-11", "legacy", "both", "none"] = "draft-11"
     ipv6_prefix: Annotated[Count, AfterValidator(_prefix)] = 64
+    health_checks: HealthChecks = Field(default_factory=HealthChecks)
     telemetry: Telemetry = Field(default_factory=Telemetry)
     on_decision: Annotated[DecisionHook | None, PlainValidator(_hook)] = None
     issuers: Issuers = ()
@@ -192,9 +198,11 @@ class JobConfig(BaseSettings):
     queues: Annotated[Mapping[str, str], PlainValidator(queue_addresses), AfterValidator(_frozen)] = Field(
         default_factory=dict
     )
+    audit_log: Annotated[object, PlainValidator(audit_sink)] = None
     keys: Annotated[Sequence[str | bytes] | KeyRing | None, PlainValidator(key_ring)] = None
 
     _policies: Policies = PrivateAttr()
+    _health: HealthApp = PrivateAttr(default_factory=HealthApp)
     _jobs: JobsApp = PrivateAttr(default_factory=JobsApp)
     _metrics: MetricsEndpoint = PrivateAttr(default_factory=MetricsEndpoint)
     _cache: CacheHandle = PrivateAttr(default_factory=CacheHandle)
@@ -241,6 +249,11 @@ class JobConfig(BaseSettings):
     def metrics(self) -> ASGIApp:
         """The endpoint that Prometheus scrapes: `app.mount("/metrics", config.metrics, name="metrics")`."""
         return self._metrics
+
+    @property
+    def health(self) -> HealthApp:
+        """The endpoints that say how the service is: `app.mount("/health", config.health, name="health")`."""
+        return self._health
 
     def unrouted(self) -> ResolvedPolicy:
         """Return how requests are observed that no route matches."""
@@ -297,7 +310,10 @@ class JobConfig(BaseSettings):
     def model_post_init(self, context: object, /) -> None:
         """Make the policies ready to be looked up, once they agree with each other."""
         named, disputed = breakers_of(self.endpoints, self.default, self.upstreams)
-        strange = unknown_groups(self.endpoints, self.default, self.networks)
+        strange = [
+            *unknown_groups(self.endpoints, self.default, self.networks),
+            *unsigned(self.endpoints, self.default, self.key_ring),
+        ]
         if wrong := [*disagreements(self.endpoints, self.default, self.key_functions), *disputed, *strange]:
             raise ConfigError(*wrong)
         self._breakers = Breakers(named)

@@ -13,6 +13,7 @@ from forecourt.config import JobConfig, ResolvedPolicy
 from forecourt.database_opening import databases_of
 from forecourt.errors import ConfigError
 from forecourt.exchange import KEY, Chain, Exchange
+from forecourt.health import Health
 from forecourt.jobs.running import JobRunner
 from forecourt.layers.endpoint import EndpointLayer
 from forecourt.layers.errors import ErrorsLayer
@@ -95,8 +96,12 @@ class PolicyMiddleware:
         first = self._table is None
         if first:
             await self._runtime.open()
+        if first and self._table is None:  # whoever waited beside us may have done the rest
             self._bind()
-        self._compile(scope, strict=first)
+            self.config.health.bind(Health(self._runtime, self.config.health))
+            self._compile(scope, strict=True)
+        elif not first:
+            self._compile(scope, strict=False)
         if OFFLOAD in self.layers:
             await self.jobs.open(scope)
 
@@ -114,8 +119,10 @@ class PolicyMiddleware:
         self._compile(scope, strict=True)
         if OFFLOAD in self.layers:
             await self.jobs.open(scope)
+        self.config.health.bind(Health(self._runtime, self.config.health))
 
     async def _stop(self, _scope: Scope) -> None:
+        self.config.health.bind(None)
         self._table = None
         if OFFLOAD in self.layers:
             await self.jobs.close()
@@ -311,3 +318,15 @@ class SecurityHeadersMiddleware(PolicyMiddleware):
     """The stack with the security headers alone."""
 
     installs = ("headers",)
+
+
+class AuditMiddleware(PolicyMiddleware):
+    """The stack with the audit trail alone."""
+
+    installs = ("audit",)
+
+
+class WebhookMiddleware(PolicyMiddleware):
+    """The stack with the signatures of webhooks alone."""
+
+    installs = ("webhook",)

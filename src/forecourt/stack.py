@@ -17,6 +17,7 @@ from forecourt.database_opening import databases_of
 from forecourt.errors import ConfigError
 from forecourt.exchange import Asks, Chain, Waits
 from forecourt.jobs.running import JobRunner
+from forecourt.layers.audit import AuditLayer
 from forecourt.layers.auth import AuthLayer
 from forecourt.layers.authenticating import authentication_of
 from forecourt.layers.cache import CacheLayer
@@ -39,6 +40,7 @@ from forecourt.layers.retry import RetryLayer
 from forecourt.layers.security_headers import SecurityHeadersLayer
 from forecourt.layers.timeout import TimeoutLayer
 from forecourt.layers.upstreams import UpstreamsLayer
+from forecourt.layers.webhook import WebhookLayer
 from forecourt.observers import NAMES, Observers
 from forecourt.routing import Endpoint, RouteTable
 from forecourt.runtime import Runtime
@@ -135,6 +137,12 @@ def _rate_limit(app: ASGIApp, site: Site) -> ASGIApp | None:
     return RateLimitLayer(app, policy=site.policy.rate_limit, endpoint=site.endpoint, runtime=site.runtime)
 
 
+def _webhook(app: ASGIApp, site: Site) -> ASGIApp | None:
+    return (
+        _where("webhook", WebhookLayer)(app, site) if site.endpoint and site.endpoint.protocol != "websocket" else None
+    )
+
+
 def _circuit_breaker(app: ASGIApp, site: Site) -> ASGIApp | None:
     if site.endpoint is None or site.policy is None or site.policy.circuit_breaker is None:
         return None
@@ -218,6 +226,12 @@ ROWS: tuple[Row, ...] = (
         _where("max_body", MaxBodyLayer),
     ),
     Row("content", "refused before it costs anything or is claimed", _where("content", ContentLayer)),
+    Row("webhook", "reads the whole body, within its bound; above all that costs", _webhook),
+    Row(
+        "audit",
+        "below all that refuses callers; above all that may answer, replays included",
+        _where("audit", AuditLayer),
+    ),
     Row(
         "idempotency",
         "below the limits, which every call meets; a replay costs no credits",

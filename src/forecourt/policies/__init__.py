@@ -1,6 +1,7 @@
 """Every word an operator can write: frozen models, one file per policy."""
 
 from forecourt.policies.api_keys import ApiKey, ApiKeys
+from forecourt.policies.audit import Audit
 from forecourt.policies.cache import Cache
 from forecourt.policies.circuit_breaker import CircuitBreaker
 from forecourt.policies.clients import ClientNetworks
@@ -12,6 +13,7 @@ from forecourt.policies.database import Database
 from forecourt.policies.deprecation import Brownout, Deprecation
 from forecourt.policies.endpoint import EndpointPolicy
 from forecourt.policies.flood_guard import FloodGuard
+from forecourt.policies.health import HealthChecks
 from forecourt.policies.idempotency import Idempotency
 from forecourt.policies.issuer import Dpop, Introspection, Issuer, TokenCache
 from forecourt.policies.max_body import MaxBody
@@ -24,11 +26,13 @@ from forecourt.policies.strategies import Debounce, FixedWindow, SlidingWindow, 
 from forecourt.policies.telemetry import Logging, Metrics, Telemetry, Tracing
 from forecourt.policies.timeout import Timeout
 from forecourt.policies.upstream import Upstream
+from forecourt.policies.webhook import Webhook
 
 __all__ = [
     "Accounts",
     "ApiKey",
     "ApiKeys",
+    "Audit",
     "Brownout",
     "Cache",
     "CircuitBreaker",
@@ -44,6 +48,7 @@ __all__ = [
     "EndpointPolicy",
     "FixedWindow",
     "FloodGuard",
+    "HealthChecks",
     "Idempotency",
     "Introspection",
     "Issuer",
@@ -64,5 +69,6 @@ __all__ = [
     "TokenCache",
     "Tracing",
     "Upstream",
+    "Webhook",
     "local_operation",
 ]

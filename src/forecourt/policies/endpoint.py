@@ -2,6 +2,7 @@
 
 from typing import ClassVar
 
+from forecourt.policies.audit import AuditField
 from forecourt.policies.cache import CacheField, InvalidatesField
 from forecourt.policies.circuit_breaker import CircuitBreakerField
 from forecourt.policies.clients import ClientsField
@@ -20,6 +21,7 @@ from forecourt.policies.security import SecurityField
 from forecourt.policies.security_headers import HeadersField
 from forecourt.policies.telemetry import LoggingField, MetricsField, TracingField
 from forecourt.policies.timeout import TimeoutField
+from forecourt.policies.webhook import WebhookField
 from forecourt.policies.wording import Words
 
 
@@ -40,6 +42,8 @@ class EndpointPolicy(Words):
     concurrency: ConcurrencyField = None
     max_body: MaxBodyField = None
     content: ContentField = None
+    webhook: WebhookField = None
+    audit: AuditField = None
     idempotency: IdempotencyField = None
     credits: CreditsField = None
     cache: CacheField = None
