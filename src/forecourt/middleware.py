@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from forecourt.caching.values import CacheOfConfig
 from forecourt.config import JobConfig, ResolvedPolicy
-from forecourt.database_opening import databases_of
+from forecourt.database_opening import databases_of, with_sessions
 from forecourt.errors import ConfigError
 from forecourt.exchange import KEY, Chain, Exchange
 from forecourt.health import Health
@@ -63,7 +63,7 @@ class PolicyMiddleware:
         self._databases = databases_of(self._runtime, self._caching) if self.config.databases else None
         self._table: RouteTable | None = None
         self._flood = FloodGuardCounter(self.config.flood_guard, self._runtime) if self.config.flood_guard else None
-        self.jobs = JobRunner(self._runtime, app)
+        self.jobs = JobRunner(self._runtime, with_sessions(app, self._databases))
         """What runs the jobs of this app, in a worker too."""
         self._dispatch = Dispatch(app)
         self._observers = Observers(self._dispatch, self._runtime, self._shared.trips, self.layers)

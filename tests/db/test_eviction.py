@@ -116,14 +116,14 @@ async def test_many_who_ask_at_once_make_one_query(database: str) -> None:
         async with session() as opened:
             opened.add(Record(title="a"))
 
-        async def ask() -> object:
+        async def ask() -> tuple[object, bool]:
             async with session() as opened:
                 rows = await cached(opened, select(Record.title), ttl=60)
                 return rows, opened.in_transaction()
 
         answers = await asyncio.gather(*(ask() for _ in range(30)))
-        assert {rows for rows, _ in answers} == {(("a",),)}  # type: ignore[misc]  # pairs
-        assert sum(asked for _, asked in answers) == 1  # type: ignore[misc]
+        assert {rows for rows, _ in answers} == {(("a",),)}
+        assert sum(asked for _, asked in answers) == 1
 
 
 async def test_no_fill_outlives_a_commit(database: str) -> None:

@@ -26,7 +26,7 @@ logger = logging.getLogger("forecourt")
 
 
 class DatabasesLayer:
-    """Stands around one endpoint's handler; `replicas`: its reads may be answered by one."""
+    """Stands around one endpoint's handler (none named: a job's); `replicas`: its reads may be answered by one."""
 
     def __init__(self, app: ASGIApp, *, endpoint: str, databases: Databases, replicas: bool) -> None:
         self.app = app
@@ -37,7 +37,9 @@ class DatabasesLayer:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Call on, and end what the handler has begun."""
         reads = self._replicas and scope.get("method") in SAFE
-        visit = Visit(self._databases, exchange_of(scope), self._endpoint, reads=reads)
+        exchange = exchange_of(scope)
+        name = self._endpoint or (exchange.endpoint.name if exchange.endpoint else "")
+        visit = Visit(self._databases, exchange, name, reads=reads)
         call = _Call(self, visit, scope, receive, send)
         token = visiting.set(visit)
         try:

@@ -83,4 +83,4 @@ def unpacked(kept: bytes) -> tuple[tuple[object, ...], ...]:
 
 @lru_cache(maxsize=1024)
 def _row(names: tuple[str, ...]) -> Callable[..., tuple[object, ...]]:
-    return namedtuple("Row", names, rename=True)  # type: ignore[misc]  # the names are known only now
+    return namedtuple("Row", names, rename=True)
