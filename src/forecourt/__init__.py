@@ -7,7 +7,15 @@ from forecourt.config import JobConfig
 from forecourt.config_cache import CacheHandle
 from forecourt.deadlines import Deadline, current_deadline
 from forecourt.decisions import Decision
-from forecourt.errors import CircuitOpen, ConfigError, ForecourtError, StoreDown, StoreError, StoreOverloaded
+from forecourt.errors import (
+    CircuitOpen,
+    ConfigError,
+    DatabaseDown,
+    ForecourtError,
+    StoreDown,
+    StoreError,
+    StoreOverloaded,
+)
 from forecourt.exchange import Exchange
 from forecourt.jobs.operating import Jobs
 from forecourt.ledger import Ledger
@@ -52,6 +60,7 @@ from forecourt.policies import (
     Content,
     Credits,
     CrossOrigin,
+    Database,
     Debounce,
     Deprecation,
     Dpop,
@@ -118,6 +127,8 @@ __all__ = [
     "CreditsMiddleware",
     "CrossOrigin",
     "CrossOriginMiddleware",
+    "Database",
+    "DatabaseDown",
     "Deadline",
     "Debounce",
     "Decision",

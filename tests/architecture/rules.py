@@ -62,7 +62,7 @@ FLOORS = (
         "protected_resource",
         "revocations",
     ),
-    ("layers", "jobs", "db"),
+    ("layers", "jobs", "db", "database_opening"),
     ("stack", "observers", "middleware", "limits"),
     ("integrations", "inspection", "cli*", "testing"),
     ("__init__",),
@@ -82,6 +82,7 @@ OPTIONAL = {
     "prometheus_client": ("forecourt.telemetry.prometheus",),
     "pybreaker": ("forecourt.breaker_mirror",),
     "redis": ("forecourt.stores.redis",),
+    "sqlalchemy": ("forecourt.db",),
     "structlog": ("forecourt.telemetry.structured",),
     "yaml": ("forecourt.config_yaml",),
 }

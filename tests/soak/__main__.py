@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 
 from tests.servers import Valkey
-from tests.soak import faults, over_admission, topologies
+from tests.soak import databases, faults, over_admission, topologies
 from tests.soak.idempotency_kills import main as kills
 from tests.soak.results import Result
 
@@ -37,6 +37,7 @@ SOAKS: dict[str, Callable[[], Iterator[Result]]] = {
     "kill-9": faults.kill_9,
     "idempotency-kills": idempotency_kills,
     "cache-marks": cache_marks,
+    "cancelled-sessions": databases.cancelled_sessions,
     "cluster": topologies.cluster,
     "sentinel": topologies.sentinel,
 }

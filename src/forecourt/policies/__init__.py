@@ -10,6 +10,7 @@ from forecourt.policies.concurrency import Concurrency
 from forecourt.policies.content import Content
 from forecourt.policies.credits import Accounts, Credits, Quota
 from forecourt.policies.cross_origin import CrossOrigin
+from forecourt.policies.database import Database
 from forecourt.policies.deprecation import Brownout, Deprecation
 from forecourt.policies.endpoint import EndpointPolicy
 from forecourt.policies.flood_guard import FloodGuard
@@ -44,6 +45,7 @@ __all__ = [
     "Content",
     "Credits",
     "CrossOrigin",
+    "Database",
     "Debounce",
     "Deprecation",
     "Dpop",

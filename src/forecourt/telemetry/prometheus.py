@@ -20,6 +20,7 @@ from prometheus_client.multiprocess import (
 )
 from prometheus_client.registry import Collector
 
+from forecourt.config_databases import Spent
 from forecourt.decisions import Decision
 from forecourt.stores.observed import Trip
 
@@ -27,6 +28,7 @@ _SIZES = (1, 2, 4, 8, 16, 32, 64)
 _TRIPS = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
 _JOBS = (0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 7200.0)
 _PLACES = {"closed": 0, "half-open": 1, "open": 2}
+_STATEMENTS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 _DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
 
 
@@ -62,6 +64,13 @@ class Families:
         self.credits = Counter(f"{prefix}_credits_settled", "Credits that calls cost.", ("endpoint",), registry=own)
         self._count_the_store(prefix)
         self._count_jobs(prefix)
+        self.statements = Histogram(
+            f"{prefix}_db_seconds",
+            "Time spent on databases, by statement and by named block.",
+            ("endpoint", "database", "operation", "outcome"),
+            buckets=_STATEMENTS,
+            registry=own,
+        )
         self._bound: dict[str, EndpointMetrics] = {}
 
     def _count_the_store(self, prefix: str) -> None:
@@ -164,6 +173,11 @@ class Families:
     def stands(self, breaker: str, place: str) -> None:
         """Write down where a breaker stands: closed, half-open or open."""
         self.breakers.labels(breaker).set(_PLACES[place])
+
+    def spent(self, spent: Spent) -> None:
+        """Count time that was spent on a database."""
+        labels = spent.endpoint or "none", spent.database, spent.operation, spent.end
+        self.statements.labels(*labels).observe(spent.took / 1e9)
 
     @property
     def shared(self) -> bool:
