@@ -23,7 +23,6 @@ from forecourt.errors import ConfigError
 from forecourt.inspection import stack_of
 from forecourt.jobs.envelope import JobRequest
 from forecourt.jobs.queue import Queue, Record
-from forecourt.jobs.queues import queue_at
 from forecourt.jobs.worker import Notes, Worker
 from forecourt.middleware import PolicyMiddleware
 from forecourt.stack import OFFLOAD
@@ -123,7 +122,7 @@ class _QueueThread:
     async def _open(self) -> None:
         queues, clock = self._stack.jobs.queues, SystemClock()
         for name in self._names:
-            queue = queue_at(queues.address(name), self._stack.config.namespace, name, clock)
+            queue = queues.another(name)
             await queue.open()
             worker = Worker(queue, queues.envelopes(name), self._job, self._ended, clock, concurrency=self._concurrency)
             worker.start()

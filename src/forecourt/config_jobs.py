@@ -8,6 +8,7 @@ bound by the stack.
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
+from urllib.parse import parse_qs, urlsplit
 
 from pydantic_core import PydanticCustomError
 from starlette.requests import Request
@@ -17,9 +18,13 @@ from starlette.routing import Route, Router
 from forecourt.config_addresses import redacted, store_address
 from forecourt.config_policies import EndpointProtocol, Policies, ResolvedPolicy
 from forecourt.errors import ConfigError
-from forecourt.policies.keys import KeyRing
+from forecourt.policies.keys import KeyRing, named_secret
 from forecourt.policies.offload import DEFAULT_QUEUE, Offload, queue_name
+from forecourt.policies.quantities import exact
 from forecourt.policies.wording import Fault, nearest, refusal, said, spelt
+
+PULSAR = ("pulsar", "pulsar+ssl")
+SQLITE = "sqlite"
 
 
 class ShowsJobs(Protocol):
@@ -74,12 +79,38 @@ def queue_addresses(value: object) -> Mapping[str, str]:
     addresses: dict[str, str] = {}
     for name, address in value.items():
         try:
-            addresses[queue_name(str(name))] = store_address(address)
+            addresses[queue_name(str(name))] = queue_address(address)
         except PydanticCustomError as error:
             wrong.append(Fault((str(name),), "", error.message()))
     if wrong:
         raise refusal("queues", wrong)
     return addresses
+
+
+def queue_address(value: object) -> str:
+    """Return a queue's address: a store's, a broker's, or a file's."""
+    scheme, _, rest = str(value).partition("://")
+    if not isinstance(value, str) or scheme not in (*PULSAR, SQLITE):
+        return store_address(value, also=(*PULSAR, SQLITE))
+    if scheme == SQLITE:
+        if not rest.strip("/") or not rest.startswith("/"):
+            raise said(
+                '"sqlite://…" is not allowed: it must name a file, as in sqlite:///jobs.db or sqlite:////var/jobs.db'
+            )
+        return value
+    parts = urlsplit(value)
+    if "@" in parts.netloc or not parts.netloc:
+        raise said(f'"{scheme}://…" is not allowed: must be {scheme}://HOST:6650, its token named by ?token=env:NAME')
+    if len([each for each in parts.path.split("/") if each]) not in (0, 2):
+        raise said(f'"{scheme}://…" is not allowed: after the hosts may follow /TENANT/NAMESPACE')
+    for name, values in parse_qs(parts.query, keep_blank_values=True).items():
+        if name != "token":
+            raise said(f'"{scheme}://…" is not allowed: its only option is ?token=env:NAME')
+        try:
+            named_secret(values[0])
+        except ValueError as error:
+            raise said(f'"{scheme}://…" is not allowed: token: {error}') from None
+    return value
 
 
 def shown_addresses(addresses: Mapping[str, str]) -> dict[str, str]:
@@ -128,12 +159,29 @@ def job_misfits(
                 f'{place}: the queue "{offload.queue}" is outside of this process, so jobs must be signed:'
                 ' say keys=["env:NAME"], a secret of 32 bytes or more that workers have too'
             )
+        yield from _brokered(offload, place, address_of(offload.queue, queues, store), store)
         if endpoint.protocol == "websocket":
             yield f"{place}: a WebSocket cannot be a job"
         if not mounted:
             yield (
                 f'{place}: nobody could see the job: mount its endpoints, app.mount("/jobs", config.jobs, name="jobs")'
             )
+
+
+def _brokered(offload: Offload, place: str, address: str, store: str) -> Iterator[str]:
+    """Yield what a broker cannot do."""
+    if not address.startswith(PULSAR):
+        return
+    if exact(offload.delay) > 0:
+        yield (
+            f'{place}.delay: {offload.delay} is not allowed: the queue "{offload.queue}" is on Pulsar, which gives jobs'
+            " out in the order they come; leave it out, or use a queue on Redis or Valkey"
+        )
+    if store.startswith("memory:"):
+        yield (
+            f'{place}: the queue "{offload.queue}" is on Pulsar, which keeps neither status nor results:'
+            " name a store that workers share, such as store=redis://localhost:6379"
+        )
 
 
 def _offloaded(policies: Policies, endpoints: Sequence[EndpointLike]) -> Iterator[tuple[EndpointLike, Offload, str]]:

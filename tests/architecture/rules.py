@@ -51,7 +51,7 @@ FLOORS = (
     ("runtime", "exchange", "shared", "caching", "key_book", "ledger", "protected_resource", "revocations"),
     ("layers", "jobs", "db"),
     ("stack", "observers", "middleware", "limits"),
-    ("integrations", "inspection", "cli*", "testing"),
+    ("integrations", "inspection", "cli*", "testing*"),
     ("__init__",),
 )
 """What lies on which floor, lowest first; imports go to the same floor or down."""
@@ -67,6 +67,7 @@ OPTIONAL = {
     "opentelemetry": ("forecourt.telemetry.otel",),
     "orjson": ("forecourt.telemetry.structured",),
     "prometheus_client": ("forecourt.telemetry.prometheus",),
+    "pulsar": ("forecourt.jobs.pulsar",),
     "pybreaker": ("forecourt.breaker_mirror",),
     "redis": ("forecourt.stores.redis",),
     "structlog": ("forecourt.telemetry.structured",),

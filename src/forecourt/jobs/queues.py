@@ -1,9 +1,10 @@
 """The queues of one config in this process: which there are, their envelopes, and the workers of those in memory."""
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from forecourt.config import JobConfig
-from forecourt.config_jobs import address_of
+from forecourt.config_jobs import PULSAR, address_of
 from forecourt.errors import ConfigError
 from forecourt.jobs.envelope import Envelopes
 from forecourt.jobs.memory import MemoryQueue
@@ -11,6 +12,9 @@ from forecourt.jobs.queue import Queue
 from forecourt.jobs.worker import Ended, RunJob, Worker
 from forecourt.policies.keys import KeyRing
 from forecourt.types import Clock
+
+if TYPE_CHECKING:
+    from forecourt.stores.redis.client import Client
 
 DRAIN = 10.0
 """Seconds that jobs in this process may take to their end when it stops."""
@@ -32,8 +36,12 @@ class JobQueues:
     def queue(self, name: str) -> Queue:
         """Return the queue of this name, made when it is asked for first."""
         if name not in self._queues:
-            self._queues[name] = queue_at(self.address(name), self._namespace, name, self._clock)
+            self._queues[name] = self.another(name)
         return self._queues[name]
+
+    def another(self, name: str) -> Queue:
+        """Return a new queue of this name, for a loop of its own."""
+        return queue_at(self.address(name), self._namespace, name, self._clock, store=self._store)
 
     def address(self, name: str) -> str:
         """Return where a queue lives."""
@@ -73,15 +81,39 @@ class JobQueues:
             await queue.close()
 
 
-def queue_at(address: str, namespace: str, name: str, clock: Clock) -> Queue:
-    """Return the queue at an address, not yet open; ConfigError when its extra is not installed."""
+def queue_at(address: str, namespace: str, name: str, clock: Clock, *, store: str = "memory://") -> Queue:
+    """Return the queue at an address, not yet open; ConfigError when its extra is not installed.
+
+    `store`: where the records of jobs are whose lines are with a broker.
+    """
     if address.startswith("memory:"):
         return MemoryQueue(clock)
+    if address.startswith(PULSAR):
+        return _brokered(address, namespace, name, clock, store)
+    from forecourt.jobs.valkey import ValkeyQueue  # noqa: PLC0415
+
+    return ValkeyQueue(_client(address), namespace, name)
+
+
+def _brokered(address: str, namespace: str, name: str, clock: Clock, store: str) -> Queue:
+    if store.startswith("memory:"):
+        raise ConfigError(f'queues.{name}: a queue on Pulsar needs a store that workers share, such as "redis://…"')
+    try:
+        from forecourt.jobs.pulsar import PulsarBroker  # noqa: PLC0415  # the extra `pulsar` is optional
+    except ImportError as error:
+        raise ConfigError(f"queues.{name}: pulsar: needs the Pulsar client: pip install 'forecourt[pulsar]'") from error
+    from forecourt.jobs.board import Board  # noqa: PLC0415
+    from forecourt.jobs.brokered import BrokeredQueue  # noqa: PLC0415
+
+    return BrokeredQueue(PulsarBroker(address, namespace, name), Board(_client(store), namespace, name), clock)
+
+
+def _client(address: str) -> "Client":
     try:
         from forecourt.stores.redis.client import Client  # noqa: PLC0415  # the extra `redis` is optional
     except ImportError as error:
         scheme = address.partition(":")[0]
         raise ConfigError(f"queues: {scheme}: needs the Redis client: pip install 'forecourt[redis]'") from error
-    from forecourt.jobs.valkey import ANSWER, ValkeyQueue  # noqa: PLC0415
+    from forecourt.jobs.valkey import ANSWER  # noqa: PLC0415
 
-    return ValkeyQueue(Client(address, deadline=ANSWER), namespace, name)
+    return Client(address, deadline=ANSWER)

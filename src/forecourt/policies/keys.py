@@ -83,7 +83,7 @@ def _secret(value: object) -> bytes:
     elif isinstance(value, str) and hasattr(value, "origin"):  # a config file's, read from where it is kept
         secret = value.encode()
     elif isinstance(value, str):
-        secret = _named(value)
+        secret = named_secret(value)
     else:
         raise ValueError(f"a value of type {type(value).__name__} is not allowed: {_FORMS}")
     if len(secret) < SHORTEST_SECRET:
@@ -91,7 +91,8 @@ def _secret(value: object) -> bytes:
     return secret
 
 
-def _named(text: str) -> bytes:
+def named_secret(text: str) -> bytes:
+    """Return the secret that "env:NAME" or "file:path" names; ValueError, without the secret, where there is none."""
     kind, _, name = text.partition(":")
     if kind == "env":
         if name not in os.environ:
