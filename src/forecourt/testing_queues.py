@@ -230,6 +230,15 @@ async def a_delayed_job_waits(queue: Queue, clock: FakeClock) -> None:
     assert await queue.claim(8) == []
 
 
+async def a_clock_set_back_loses_nothing(queue: Queue, clock: FakeClock) -> None:
+    """A job that was due is claimed, at the latest when it is due again."""
+    await queue.publish(_job("a"))
+    clock.advance(-5)
+    claimed = await queue.claim(8)
+    clock.advance(5)
+    assert (claimed or await _some(queue, 1))[0].id == "a"
+
+
 async def a_job_that_waited_too_long_fails(queue: Queue, clock: FakeClock) -> None:
     """Past `expires` it is not begun; whoever finds it is told."""
     await queue.publish(_job("a"))
@@ -282,6 +291,7 @@ _PROMISES: tuple[Promise, ...] = (
     a_job_given_back_is_there_at_once_and_has_lost_nothing,
     cancelling_ends_a_job_wherever_it_is,
     a_delayed_job_waits,
+    a_clock_set_back_loses_nothing,
     a_job_that_waited_too_long_fails,
     owners_take_turns,
     nothing_is_known_of_what_never_was,

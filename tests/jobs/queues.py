@@ -8,6 +8,7 @@ from forecourt.jobs.brokered import BrokeredQueue
 from forecourt.jobs.memory import MemoryQueue
 from forecourt.jobs.pulsar import PulsarBroker
 from forecourt.jobs.queue import NewJob, Queue
+from forecourt.jobs.sqlite import SqliteQueue
 from forecourt.jobs.valkey import ValkeyQueue
 from forecourt.stores.redis.client import Client
 from forecourt.testing import FakeClock
@@ -29,6 +30,8 @@ async def opened(url: str, clock: FakeClock, *, store: str = "", name: str = "q"
     if url.startswith("pulsar:"):
         board = Board(Client(store, deadline=5), "fc", name, clock=clock)
         queue = BrokeredQueue(PulsarBroker(url, "fc", name), board, clock)
+    elif url.startswith("sqlite:"):
+        queue = SqliteQueue(url.removeprefix("sqlite:///"), name, clock)
     elif not url.startswith("memory:"):
         queue = ValkeyQueue(Client(url, deadline=5), "fc", name, clock=clock)
     await queue.open()

@@ -43,7 +43,8 @@ LEASE = 1.0
 CONCURRENCY = 4
 WORKERS = 3
 BETWEEN_RESTARTS = 60.0
-RECOVERY = LEASE * 1.15
+LONG_LEASE = 3.0
+RECOVERY = LONG_LEASE * 1.15
 RING = KeyRing([b"the soak's own secret, 32 bytes+."])
 
 
@@ -120,6 +121,7 @@ async def _work(url: str, broker: str) -> None:
     mine = queue(url, broker)
     await mine.open()
     Worker(mine, Envelopes(RING, "kills"), run, ended, SystemClock(), concurrency=CONCURRENCY).start()
+    await told(notes, "SET", f"ready:{os.getpid()}", "1")
     await asyncio.Event().wait()
 
 
@@ -187,24 +189,26 @@ class Trials:
 
     async def _recovery(self) -> None:
         """Kill the worker of the only job there is, and see when the job begins again."""
-        (name,) = await self._publish(1, seconds=3 * LEASE, prefix="alone")
-        await self._begun(name, 1)
-        await asyncio.sleep(self.random.uniform(0, LEASE))
+        for worker in self._workers:
+            await self._at_least(f"ready:{worker.pid}", 1)
+        (name,) = await self._publish(1, seconds=2 * LONG_LEASE, prefix="alone", lease=LONG_LEASE)
+        await self._at_least(f"runs:{name}", 1)
+        await asyncio.sleep(self.random.uniform(0, LONG_LEASE))
         by = await self._number(f"by:{name}")
         (victim,) = [worker for worker in self._workers if worker.pid == by]
         self.found.kills += 1
         victim.kill()
         died = time.monotonic()
-        await self._begun(name, 2)
+        await self._at_least(f"runs:{name}", 2)
         self.found.recoveries.append(round(time.monotonic() - died, 3))
         victim.join()
         self._workers.remove(victim)
         self._workers.append(self._worker())
         await self._all_ended([name], 60)
 
-    async def _begun(self, name: str, runs: int) -> None:
+    async def _at_least(self, key: str, number: int) -> None:
         async with asyncio.timeout(30):
-            while await self._number(f"runs:{name}") < runs:
+            while await self._number(key) < number:
                 await asyncio.sleep(0.005)
 
     def _worker(self) -> BaseProcess:
@@ -212,13 +216,13 @@ class Trials:
         process.start()
         return process
 
-    async def _publish(self, many: int, seconds: float, prefix: str = "job") -> list[str]:
+    async def _publish(self, many: int, seconds: float, prefix: str = "job", lease: float = LEASE) -> list[str]:
         names = [f"{prefix}-{len(self.names) + number}" for number in range(many)]
         for name in names:
             query = b"%f" % (seconds * (self.random.uniform(0, 2) if prefix == "job" else 1))
             request = JobRequest("work", "GET", name, query, "", "http", (), b"")
             owner = f"owner-{self.random.randrange(3)}"
-            times = (1000, round(LEASE * SECOND), 0, 1000 * SECOND, 1000 * SECOND, 100_000)
+            times = (1000, round(lease * SECOND), 0, 1000 * SECOND, 1000 * SECOND, 100_000)
             job = NewJob(name, owner, "work", "", self.envelopes.seal(name, request), *times)
             await self._surely(job)
         self.names += names
@@ -304,7 +308,7 @@ def whole(kills: int, seconds: float, *, pulsar: bool, seed: int) -> Found:
 
         trials = Trials(server.url, seed, broker=broker.url if broker else "", restart=restart)
         trials.long = 10
-        return asyncio.run(trials.run(kills, seconds=seconds, recoveries=10))
+        return asyncio.run(trials.run(kills, seconds=seconds, recoveries=6))
 
 
 def main() -> int:

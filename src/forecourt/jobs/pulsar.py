@@ -24,6 +24,9 @@ PENDING = 1000
 """Messages that may be on their way from one process."""
 
 _ANSWER = 2.0
+_CONNECTING = 5
+"""Seconds that it may take until a topic can be sent to, or received from."""
+
 _ROOM = 4
 """Messages that wait with a worker, and as many again in its client."""
 
@@ -39,11 +42,10 @@ class PulsarBroker:
         self._place = place
         self._topic = f"persistent://{place.tenancy}/{namespace}-jobs-{name}"
         self._client: Any = None
-        self._producers: dict[str, Any] = {}
+        self._producers: dict[str, asyncio.Task[Any]] = {}
         self._consumer: Any = None
         self._receiving: asyncio.Task[None] | None = None
         self._arrived: asyncio.Queue[Message] = asyncio.Queue(_ROOM)
-        self._connecting = asyncio.Lock()
         self.news = asyncio.Event()
 
     def __repr__(self) -> str:
@@ -52,14 +54,15 @@ class PulsarBroker:
     async def open(self) -> None:
         """Make what connects later, on the running loop."""
         self._client = client.Client(self._place.service, **self._place.settings())
-        self._arrived, self._connecting, self.news = asyncio.Queue(_ROOM), asyncio.Lock(), asyncio.Event()
+        self._arrived, self.news = asyncio.Queue(_ROOM), asyncio.Event()
 
     async def close(self) -> None:
         """Let go of all; what was received and not settled goes to other workers."""
-        if self._receiving is not None:
-            self._receiving.cancel()
-            await asyncio.gather(self._receiving, return_exceptions=True)
-        for each in (self._consumer, *self._producers.values(), self._client):
+        tasks = [*self._producers.values(), *([self._receiving] if self._receiving else [])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for each in (self._consumer, self._client):
             if each is not None:
                 await _quietly(each.close())
         self._client = self._consumer = self._receiving = None
@@ -96,16 +99,24 @@ class PulsarBroker:
             await _quietly(self._consumer.negative_acknowledge(message.handle))
 
     async def _producer(self, topic: str) -> Any:
-        async with self._connecting:
-            if topic not in self._producers:
-                self._producers[topic] = await self._client.create_producer(
-                    topic,
-                    batching_enabled=False,
-                    block_if_queue_full=False,
-                    max_pending_messages=PENDING,
-                    send_timeout_millis=round(_ANSWER * 1000),
-                )
-            return self._producers[topic]
+        """Return what sends; all who wait for the same one fail together, and the next who comes tries anew."""
+        making = self._producers.get(topic)
+        if making is None or (making.done() and (making.cancelled() or making.exception())):
+            making = self._producers[topic] = asyncio.ensure_future(self._made(topic))
+        try:
+            async with asyncio.timeout(_ANSWER):
+                return await asyncio.shield(making)
+        except TimeoutError as error:
+            raise StoreDown("the broker does not answer") from error
+
+    async def _made(self, topic: str) -> Any:
+        return await self._client.create_producer(
+            topic,
+            batching_enabled=False,
+            block_if_queue_full=False,
+            max_pending_messages=PENDING,
+            send_timeout_millis=round(_ANSWER * 1000),
+        )
 
     async def _subscribe(self) -> None:
         if self._receiving is not None and not self._receiving.done():
@@ -157,7 +168,7 @@ class Place(NamedTuple):
     def settings(self) -> dict[str, Any]:
         """Return what the client is made with; its own log goes nowhere, as what fails is told by exceptions."""
         settings: dict[str, Any] = {
-            "operation_timeout_seconds": round(_ANSWER),
+            "operation_timeout_seconds": _CONNECTING,
             "connection_timeout_ms": round(_ANSWER * 1000),
             "logger": pulsar.FileLogger(pulsar.LoggerLevel.Error, os.devnull),
         }

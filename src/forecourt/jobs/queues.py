@@ -1,14 +1,16 @@
 """The queues of one config in this process: which there are, their envelopes, and the workers of those in memory."""
 
 from collections.abc import Mapping
+from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 from forecourt.config import JobConfig
-from forecourt.config_jobs import PULSAR, address_of
+from forecourt.config_jobs import PULSAR, SQLITE, address_of
 from forecourt.errors import ConfigError
 from forecourt.jobs.envelope import Envelopes
 from forecourt.jobs.memory import MemoryQueue
 from forecourt.jobs.queue import Queue
+from forecourt.jobs.sqlite import SqliteQueue
 from forecourt.jobs.worker import Ended, RunJob, Worker
 from forecourt.policies.keys import KeyRing
 from forecourt.types import Clock
@@ -18,6 +20,9 @@ if TYPE_CHECKING:
 
 DRAIN = 10.0
 """Seconds that jobs in this process may take to their end when it stops."""
+
+ASIDE: ContextVar[bool] = ContextVar("forecourt_jobs_aside", default=False)
+"""Whether the app is started by a worker, which looks after the queues outside of its memory by itself."""
 
 
 class JobQueues:
@@ -51,6 +56,10 @@ class JobQueues:
         """Whether the queue is this process's own, so that nobody else could work on it."""
         return self.address(name).startswith("memory:")
 
+    def embedded(self, name: str) -> bool:
+        """Whether this process works on the queue: on one in its memory, or in a file, unless workers are told to."""
+        return self.in_process(name) or (self.address(name).startswith(SQLITE) and not ASIDE.get())
+
     def envelopes(self, name: str) -> Envelopes:
         """Return what seals and opens the envelopes of a queue."""
         return Envelopes(self.ring, name)
@@ -64,9 +73,16 @@ class JobQueues:
         if self._open or not self._queues:
             return
         self._open = True
+        try:
+            await self._open_all(run, ended)
+        except BaseException:
+            await self.close()
+            raise
+
+    async def _open_all(self, run: RunJob, ended: Ended) -> None:
         for name, queue in self._queues.items():
             await queue.open()
-            if self.in_process(name):
+            if self.embedded(name):
                 worker = Worker(queue, self.envelopes(name), run, ended, self._clock)
                 worker.start()
                 self._workers.append(worker)
@@ -88,6 +104,8 @@ def queue_at(address: str, namespace: str, name: str, clock: Clock, *, store: st
     """
     if address.startswith("memory:"):
         return MemoryQueue(clock)
+    if address.startswith(SQLITE):
+        return SqliteQueue(address.removeprefix(f"{SQLITE}:///"), f"{namespace} {name}", clock)
     if address.startswith(PULSAR):
         return _brokered(address, namespace, name, clock, store)
     from forecourt.jobs.valkey import ValkeyQueue  # noqa: PLC0415
