@@ -6,6 +6,7 @@ It is ended by its process id, and everything it wrote goes with its directory.
 """
 
 import importlib.util
+import os
 import signal
 import socket
 import subprocess
@@ -16,6 +17,7 @@ from typing import Self
 
 import pytest
 
+from forecourt.jobs.pulsar import PulsarBroker
 from tests.servers import HOST, STARTING, free_port, until
 
 
@@ -25,6 +27,27 @@ def binary() -> Path:
     if found is None or found.origin is None or importlib.util.find_spec("pulsar") is None:
         pytest.skip("pulsar-lite has no wheel for this machine")
     return Path(found.origin).parent / "bin" / "pulsar-lite"
+
+
+class Connection(PulsarBroker):
+    """A connection to pulsar-lite that may be the second of its subscription.
+
+    pulsar-lite tells the consumers of a subscription apart by the number that each client gives to its own, counting
+    from 0, and refuses a second of the same number; Pulsar tells them apart by their connection. So this one has as
+    many consumers before that nobody uses.
+    """
+
+    def __init__(self, address: str, namespace: str, name: str, number: int) -> None:
+        super().__init__(address, namespace, name)
+        self.number = number
+        self.unused: list[object] = []
+
+    async def open(self) -> None:
+        """Open, as another consumer than those of other numbers."""
+        await super().open()
+        for each in range(self.number):
+            topic = f"persistent://public/default/unused-{os.getpid()}-{self.number}-{each}"
+            self.unused.append(await self._client.subscribe(topic, "unused"))
 
 
 class Pulsar:

@@ -207,7 +207,7 @@ class _Fleet:
             signal.signal(number, lambda *_: self._stopping.set())
         try:
             for _ in range(self._processes):
-                self._children.append(self._started())  # noqa: PERF401  # those before one that fails are to be ended
+                self._children.append(self._started())  # those before one that fails are ended
             refused = self._watch()
         finally:
             code = self._stop()

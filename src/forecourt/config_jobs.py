@@ -104,6 +104,8 @@ def queue_address(value: object) -> str:
     if len([each for each in parts.path.split("/") if each]) not in (0, 2):
         raise said(f'"{scheme}://…" is not allowed: after the hosts may follow /TENANT/NAMESPACE')
     for name, values in parse_qs(parts.query, keep_blank_values=True).items():
+        if name == "token" and not values[0].startswith(("env:", "file:")):
+            raise said(f'"{scheme}://…" is not allowed: its token must be named, as in ?token=env:NAME')
         if name != "token":
             raise said(f'"{scheme}://…" is not allowed: its only option is ?token=env:NAME')
         try:

@@ -29,14 +29,13 @@ from forecourt.errors import StoreError
 from forecourt.jobs.board import Board
 from forecourt.jobs.brokered import BrokeredQueue
 from forecourt.jobs.envelope import Envelopes, JobRequest
-from forecourt.jobs.pulsar import PulsarBroker
 from forecourt.jobs.queue import NewJob, Queue, Record
 from forecourt.jobs.valkey import ValkeyQueue
 from forecourt.jobs.worker import Notes, Worker
 from forecourt.policies.keys import KeyRing
 from forecourt.stores.redis.client import Client
 from forecourt.types import SECOND, Receive, Scope, Send, SystemClock
-from tests.brokers import Pulsar
+from tests.brokers import Connection, Pulsar
 from tests.servers import Valkey
 
 LEASE = 1.0
@@ -80,18 +79,18 @@ class Found:
         return wrong
 
 
-def queue(url: str, broker: str = "") -> Queue:
+def queue(url: str, broker: str = "", number: int = 0) -> Queue:
     """Return the queue of the trials."""
     client = Client(url, deadline=5)
     if not broker:
         return ValkeyQueue(client, "soak", "kills")
-    return BrokeredQueue(PulsarBroker(broker, "soak", "kills"), Board(client, "soak", "kills"), SystemClock())
+    return BrokeredQueue(Connection(broker, "soak", "kills", number), Board(client, "soak", "kills"), SystemClock())
 
 
-def work(url: str, broker: str) -> None:
+def work(url: str, broker: str, number: int) -> None:
     """Be a worker, until killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    asyncio.run(_work(url, broker))
+    asyncio.run(_work(url, broker, number))
 
 
 async def told(notes: Client, *command: str) -> object:
@@ -102,7 +101,7 @@ async def told(notes: Client, *command: str) -> object:
         await asyncio.sleep(0.05)
 
 
-async def _work(url: str, broker: str) -> None:
+async def _work(url: str, broker: str, number: int) -> None:
     notes = Client(url, deadline=5)
     await notes.open()
 
@@ -118,7 +117,7 @@ async def _work(url: str, broker: str) -> None:
     async def ended(request: JobRequest, _record: Record, _status: int) -> None:
         await told(notes, "INCR", f"ended:{request.path}")
 
-    mine = queue(url, broker)
+    mine = queue(url, broker, number)
     await mine.open()
     Worker(mine, Envelopes(RING, "kills"), run, ended, SystemClock(), concurrency=CONCURRENCY).start()
     await told(notes, "SET", f"ready:{os.getpid()}", "1")
@@ -143,6 +142,7 @@ class Trials:
         self.found = Found()
         self._context = multiprocessing.get_context("spawn")
         self._workers: list[BaseProcess] = []
+        self._number_of_worker = count()
         self._frozen: dict[int, float] = {}
 
     async def run(self, kills: int, seconds_between: float = 0.6, *, seconds: float = 0, recoveries: int = 2) -> Found:
@@ -212,7 +212,9 @@ class Trials:
                 await asyncio.sleep(0.005)
 
     def _worker(self) -> BaseProcess:
-        process = self._context.Process(target=work, args=(self.url, self.broker), daemon=True)
+        process = self._context.Process(
+            target=work, args=(self.url, self.broker, next(self._number_of_worker) % 32), daemon=True
+        )
         process.start()
         return process
 
