@@ -18,7 +18,7 @@ from starlette.routing import Route, Router
 from forecourt.config_addresses import redacted, store_address
 from forecourt.config_policies import EndpointProtocol, Policies, ResolvedPolicy
 from forecourt.errors import ConfigError
-from forecourt.policies.keys import KeyRing, named_secret
+from forecourt.policies.keys import KeyRing, revealed
 from forecourt.policies.offload import DEFAULT_QUEUE, Offload, queue_name
 from forecourt.policies.quantities import exact
 from forecourt.policies.wording import Fault, nearest, refusal, said, spelt
@@ -109,7 +109,7 @@ def queue_address(value: object) -> str:
         if name != "token":
             raise said(f'"{scheme}://…" is not allowed: its only option is ?token=env:NAME')
         try:
-            named_secret(values[0])
+            revealed(values[0])
         except ValueError as error:
             raise said(f'"{scheme}://…" is not allowed: token: {error}') from None
     return value

@@ -17,7 +17,7 @@ import pulsar.asyncio as client  # type: ignore[import-untyped]
 
 from forecourt.errors import StoreDown, StoreOverloaded
 from forecourt.jobs.brokered import Message
-from forecourt.policies.keys import named_secret
+from forecourt.policies.keys import revealed
 
 SUBSCRIPTION = "forecourt-workers"
 PENDING = 1000
@@ -173,7 +173,7 @@ class Place(NamedTuple):
             "logger": pulsar.FileLogger(pulsar.LoggerLevel.Error, os.devnull),
         }
         if self.token:
-            settings["authentication"] = pulsar.AuthenticationToken(lambda: named_secret(self.token).decode())
+            settings["authentication"] = pulsar.AuthenticationToken(lambda: revealed(self.token).decode())
         if self.service.startswith("pulsar+ssl:"):
             settings["tls_validate_hostname"] = True
         return settings
