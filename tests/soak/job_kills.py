@@ -143,6 +143,7 @@ class Trials:
         self._context = multiprocessing.get_context("spawn")
         self._workers: list[BaseProcess] = []
         self._number_of_worker = count()
+        self._known_to_end: set[str] = set()
         self._frozen: dict[int, float] = {}
 
     async def run(self, kills: int, seconds_between: float = 0.6, *, seconds: float = 0, recoveries: int = 2) -> Found:
@@ -155,6 +156,7 @@ class Trials:
             await self._all_ended(self.names, 60)
             for number in self._numbers(kills, seconds):
                 await self._restart_in_time()
+                await self._manned()
                 await self._publish(10, seconds=0.4)
                 await asyncio.sleep(seconds_between * self.random.uniform(0.1, 1))
                 self._strike(freeze=number % 5 == 4)
@@ -187,10 +189,15 @@ class Trials:
             self.found.restarts += 1
             await asyncio.to_thread(self.restart)
 
+    async def _manned(self) -> None:
+        """Return once every worker has started, and few jobs wait: how fast that is depends on the machine."""
+        for worker in self._workers:
+            await self._at_least(f"ready:{worker.pid}", 1, 120)
+        await self._all_ended(self.names[:-30], 120)
+
     async def _recovery(self) -> None:
         """Kill the worker of the only job there is, and see when the job begins again."""
-        for worker in self._workers:
-            await self._at_least(f"ready:{worker.pid}", 1)
+        await self._manned()
         (name,) = await self._publish(1, seconds=2 * LONG_LEASE, prefix="alone", lease=LONG_LEASE)
         await self._at_least(f"runs:{name}", 1)
         await asyncio.sleep(self.random.uniform(0, LONG_LEASE))
@@ -206,8 +213,8 @@ class Trials:
         self._workers.append(self._worker())
         await self._all_ended([name], 60)
 
-    async def _at_least(self, key: str, number: int) -> None:
-        async with asyncio.timeout(30):
+    async def _at_least(self, key: str, number: int, seconds: float = 30) -> None:
+        async with asyncio.timeout(seconds):
             while await self._number(key) < number:
                 await asyncio.sleep(0.005)
 
@@ -277,11 +284,12 @@ class Trials:
 
     async def _all_ended(self, names: list[str], seconds: float) -> None:
         late = time.monotonic() + seconds
-        left = list(names)
+        left = [name for name in names if name not in self._known_to_end]
         while left and time.monotonic() < late:
             records = [await self._look(name) for name in left]
             left = [name for name, record in zip(left, records, strict=True) if record is None or not record.ended]
             await asyncio.sleep(0.05)
+        self._known_to_end.update(set(names).difference(left))
         if left:
             self.found.wrong.append(f"{len(left)} jobs have not ended: {left[:5]}")
 
@@ -310,7 +318,7 @@ def whole(kills: int, seconds: float, *, pulsar: bool, seed: int) -> Found:
 
         trials = Trials(server.url, seed, broker=broker.url if broker else "", restart=restart)
         trials.long = 10
-        return asyncio.run(trials.run(kills, seconds=seconds, recoveries=6))
+        return asyncio.run(trials.run(kills, seconds=seconds, recoveries=4))
 
 
 def main() -> int:

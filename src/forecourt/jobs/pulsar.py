@@ -165,9 +165,9 @@ class Place(NamedTuple):
         token = parse_qs(parts.query).get("token", [""])[0]
         return cls(f"{parts.scheme}://{parts.netloc}", parts.path.strip("/") or "public/default", token)
 
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> dict[str, object]:
         """Return what the client is made with; its own log goes nowhere, as what fails is told by exceptions."""
-        settings: dict[str, Any] = {
+        settings: dict[str, object] = {
             "operation_timeout_seconds": _CONNECTING,
             "connection_timeout_ms": round(_ANSWER * 1000),
             "logger": pulsar.FileLogger(pulsar.LoggerLevel.Error, os.devnull),
