@@ -1,5 +1,6 @@
 """forecourt: one config says what protects each endpoint, one ordered stack enforces it."""
 
+from forecourt.audit import AuditSink
 from forecourt.auth.credentials import Authenticator, Denied, User
 from forecourt.breakers import Breaker
 from forecourt.config import JobConfig
@@ -11,6 +12,7 @@ from forecourt.exchange import Exchange
 from forecourt.ledger import Ledger
 from forecourt.limits import Limits
 from forecourt.middleware import (
+    AuditMiddleware,
     CacheMiddleware,
     CircuitBreakerMiddleware,
     ClientsMiddleware,
@@ -39,6 +41,7 @@ from forecourt.policies import (
     Accounts,
     ApiKey,
     ApiKeys,
+    Audit,
     Brownout,
     Cache,
     CircuitBreaker,
@@ -85,6 +88,9 @@ __all__ = [
     "Accounts",
     "ApiKey",
     "ApiKeys",
+    "Audit",
+    "AuditMiddleware",
+    "AuditSink",
     "Authenticator",
     "Breaker",
     "Brownout",

@@ -15,6 +15,7 @@ from forecourt.config_cache import cached_here
 from forecourt.errors import ConfigError
 from forecourt.exchange import Asks, Chain, Waits
 from forecourt.jobs.running import JobRunner
+from forecourt.layers.audit import AuditLayer
 from forecourt.layers.auth import AuthLayer
 from forecourt.layers.authenticating import authentication_of
 from forecourt.layers.cache import CacheLayer
@@ -221,6 +222,11 @@ ROWS: tuple[Row, ...] = (
     ),
     Row("content", "refused before it costs anything or is claimed", _where("content", ContentLayer)),
     Row("webhook", "reads the whole body, within its bound; above all that costs", _webhook),
+    Row(
+        "audit",
+        "below all that refuses callers; above all that may answer, replays included",
+        _where("audit", AuditLayer),
+    ),
     Row(
         "idempotency",
         "below the limits, which every call meets; a replay costs no credits",

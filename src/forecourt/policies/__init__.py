@@ -1,6 +1,7 @@
 """Every word an operator can write: frozen models, one file per policy."""
 
 from forecourt.policies.api_keys import ApiKey, ApiKeys
+from forecourt.policies.audit import Audit
 from forecourt.policies.cache import Cache
 from forecourt.policies.circuit_breaker import CircuitBreaker
 from forecourt.policies.clients import ClientNetworks
@@ -30,6 +31,7 @@ __all__ = [
     "Accounts",
     "ApiKey",
     "ApiKeys",
+    "Audit",
     "Brownout",
     "Cache",
     "CircuitBreaker",

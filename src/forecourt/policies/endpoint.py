@@ -2,6 +2,7 @@
 
 from typing import ClassVar
 
+from forecourt.policies.audit import AuditField
 from forecourt.policies.cache import CacheField, InvalidatesField
 from forecourt.policies.circuit_breaker import CircuitBreakerField
 from forecourt.policies.clients import ClientsField
@@ -42,6 +43,7 @@ class EndpointPolicy(Words):
     max_body: MaxBodyField = None
     content: ContentField = None
     webhook: WebhookField = None
+    audit: AuditField = None
     idempotency: IdempotencyField = None
     credits: CreditsField = None
     cache: CacheField = None
