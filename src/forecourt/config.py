@@ -149,9 +149,9 @@ class JobConfig(BaseSettings):
     possession are accepted. `revocation`: each call asks the store whether its token was revoked. `token_cache`: how
     many verified tokens a process remembers. `realm`: what challenges call the service. `tell_scopes`: a 403 names the
     scopes that the endpoint asks for. `resource`: the service's own address, of RFC 9728.
-    `queues`: where jobs wait, addresses by name. `keys`: secrets that sign jobs, `["env:NAME"]`; the first signs, all
-    verify. `audit_log`: the file, or in Python the sink, of the audit trail. `upstreams`: servers that handlers call,
-    by name.
+    `queues`: where jobs wait, addresses by name. `keys`: secrets that sign jobs, audit records and nonces,
+    `["env:NAME"]`; the first signs, all verify. `audit_log`: the file, or in Python the sink, of the audit trail.
+    `upstreams`: servers that handlers call, by name.
 
     Frozen, and equal only to itself. Raises ConfigError.
     """

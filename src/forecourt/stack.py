@@ -80,7 +80,8 @@ def _invalidates(app: ASGIApp, site: Site) -> ASGIApp | None:
     if site.endpoint is None or site.policy is None or site.endpoint.protocol == "websocket":
         return None
     uri = _unsafe(site.endpoint) and any(_keeps(each, site) for each in _of_path(site.endpoint, site.table))
-    if not site.policy.invalidates and not uri:
+    groups = _unsafe(site.endpoint) and any(_keeps(each, site) for each in site.table.endpoints)
+    if not site.policy.invalidates and not uri and not groups:
         return None
     return InvalidatesLayer(app, tags=site.policy.invalidates, caching=site.caching, uri=uri)
 

@@ -46,6 +46,7 @@ FLOORS = (
         "limit_fields",
         "stores",
         "leases",
+        "losses",
         "timers",
     ),
     (

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -29,6 +30,15 @@ def job_kills(seconds: float = 600) -> Iterator[Result]:
         yield Result(f"kill -9 under jobs on {name}", size, "; ".join([told, *found.judged()]), not found.judged())
 
 
+def cache_marks(requests: int = 200_000) -> Iterator[Result]:
+    """Requests of 50 principals over four processes: no answer of the cache carries another caller's mark."""
+    command = [sys.executable, "-m", "tests.soak.cache_marks", "--requests", str(requests)]
+    leaked = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False).returncode
+    yield Result(
+        "marks of callers in kept answers", f"{requests:,} requests", "a leak" if leaked else "none", not leaked
+    )
+
+
 SOAKS: dict[str, Callable[[], Iterator[Result]]] = {
     "over-admission": over_admission.over_admission,
     "cut-connections": faults.cut_connections,
@@ -37,6 +47,7 @@ SOAKS: dict[str, Callable[[], Iterator[Result]]] = {
     "kill-9": faults.kill_9,
     "idempotency-kills": idempotency_kills,
     "job-kills": job_kills,
+    "cache-marks": cache_marks,
     "cluster": topologies.cluster,
     "sentinel": topologies.sentinel,
 }
