@@ -10,7 +10,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from forecourt.config import DecisionHook, JobConfig, ResolvedPolicy
+from forecourt.config import JobConfig, ResolvedPolicy
+from forecourt.config_values import DecisionHook
 from forecourt.decisions import Decision
 from forecourt.exchange import Exchange
 from forecourt.layers.logs import Logged, LogsLayer

@@ -64,7 +64,7 @@ FLOORS = (
     ),
     ("layers", "jobs", "db", "database_opening"),
     ("stack", "observers", "middleware", "limits"),
-    ("integrations", "inspection", "cli*", "testing"),
+    ("integrations", "inspection", "cli*", "testing*"),
     ("__init__",),
 )
 """What lies on which floor, lowest first; imports go to the same floor or down."""
@@ -80,6 +80,7 @@ OPTIONAL = {
     "opentelemetry": ("forecourt.telemetry.otel",),
     "orjson": ("forecourt.telemetry.structured",),
     "prometheus_client": ("forecourt.telemetry.prometheus",),
+    "pulsar": ("forecourt.jobs.pulsar",),
     "pybreaker": ("forecourt.breaker_mirror",),
     "redis": ("forecourt.stores.redis",),
     "sqlalchemy": ("forecourt.db",),

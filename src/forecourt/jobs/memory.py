@@ -226,6 +226,8 @@ class MemoryQueue:
         token = os.urandom(12).hex()
         state = jobs.claimed(job.state, job.terms, now, job.given.lease, token)
         if state is None:
+            if isinstance(job.state, Queued):  # it was due, and the clock was set back
+                heappush(self._later, (job.state.due, job.given.id))
             return None
         self._become(job, state, now)
         if not isinstance(state, Leased):

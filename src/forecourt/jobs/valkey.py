@@ -57,19 +57,26 @@ _NAMES = (
 )
 
 
-def _script(name: str) -> Script:
+def script(*names: str) -> Script:
+    """Return these files as one script."""
     folder = importlib.resources.files("forecourt.jobs") / "lua"
-    return Script((folder / "common.lua").read_text("utf-8") + (folder / f"{name}.lua").read_text("utf-8"))
+    return Script("".join((folder / f"{name}.lua").read_text("utf-8") for name in names))
 
 
 class ValkeyQueue:
-    """Jobs on the server that `client` connects to; `clock` replaces the server's time, for tests only."""
+    """Jobs on the server that `client` connects to; `clock` replaces the server's time, for tests only.
 
-    def __init__(self, client: "Client", namespace: str, name: str, *, clock: Clock | None = None) -> None:
+    `brokered`: they wait elsewhere, and are not claimed here.
+    """
+
+    def __init__(
+        self, client: "Client", namespace: str, name: str, *, clock: Clock | None = None, brokered: bool = False
+    ) -> None:
         self._client = client
         self._prefix = f"{namespace}:{{jobs:{name}}}"
         self._clock = clock
-        self._scripts = {each: _script(each) for each in _NAMES}
+        before = ("common", "brokered") if brokered else ("common",)
+        self._scripts = {each: script(*before, each) for each in _NAMES}
 
     def __repr__(self) -> str:
         return f"<ValkeyQueue {self._prefix}>"
@@ -156,9 +163,13 @@ class ValkeyQueue:
         told = await self._run("standing", status, most)
         return [_record(fields) for fields in cast("list[list[Reply]]", told)]
 
-    async def _run(self, name: str, *args: Item) -> Reply:
+    async def run(self, doing: Script, *args: Item) -> Reply:
+        """Run a script on the keys of this queue."""
         now = self._clock.now() if self._clock is not None else 0
-        return await self._client.run(self._scripts[name], [self._prefix], [now, *args], lane="bodies")
+        return await self._client.run(doing, [self._prefix], [now, *args], lane="bodies")
+
+    async def _run(self, name: str, *args: Item) -> Reply:
+        return await self.run(self._scripts[name], *args)
 
 
 def _found(told: Reply) -> Record | None:

@@ -33,6 +33,9 @@ local shown = function(id)
   return {id, f[1], f[2], f[3], f[4], f[5], f[6], f[7], f[8] or '', f[9] or '-1', f[10] or ''}
 end
 
+-- How many jobs stand in lines.
+local waiting = function() return (call('GET', WAITING) or 0) + 0 end
+
 local enqueue = function(id)
   local owner = call('HGET', key(id), 'owner')
   if call('RPUSH', P .. ':line:' .. owner, id) == 1 then call('RPUSH', RING, owner) end
