@@ -44,10 +44,10 @@ from forecourt.config_values import (
     DecisionHook,
     KeyFunction,
     frozen,
+    functions_by_name,
     hook,
     key_function,
-    key_functions,
-    namespace,
+    key_namespace,
     prefix,
     route,
     upstream_name,
@@ -118,12 +118,12 @@ class JobConfig(BaseSettings):
         default_factory=dict
     )
     key_functions: Annotated[
-        Mapping[str, Annotated[KeyFunction, PlainValidator(key_function)]], AfterValidator(key_functions)
+        Mapping[str, Annotated[KeyFunction, PlainValidator(key_function)]], AfterValidator(functions_by_name)
     ] = Field(default_factory=dict)
     flood_guard: FloodGuard | None = None
     networks: NetworkGroups = Field(default_factory=dict)
     accounts: Accounts = Field(default_factory=Accounts)
-    namespace: Annotated[str, PlainValidator(namespace)] = "fc"
+    namespace: Annotated[str, PlainValidator(key_namespace)] = "fc"
     limit_headers: Literal["draft-11", "legacy", "both", "none"] = "draft-11"
     ipv6_prefix: Annotated[Count, AfterValidator(prefix)] = 64
     health_checks: HealthChecks = Field(default_factory=HealthChecks)

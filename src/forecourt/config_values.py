@@ -26,7 +26,7 @@ def frozen(table: Mapping[str, Value]) -> Mapping[str, Value]:
     return MappingProxyType(dict(table))
 
 
-def namespace(value: object) -> str:
+def key_namespace(value: object) -> str:
     """Return how keys in the store begin; the error is a validator's."""
     if not isinstance(value, str) or not _NAMESPACE.fullmatch(value):
         raise refused(value, "must be 1 to 32 letters, digits, _ or -")
@@ -70,7 +70,7 @@ def hook(value: object) -> DecisionHook | None:
     return value
 
 
-def key_functions(table: Mapping[str, KeyFunction]) -> Mapping[str, KeyFunction]:
+def functions_by_name(table: Mapping[str, KeyFunction]) -> Mapping[str, KeyFunction]:
     """Return key functions by names that are no keys already."""
     taken = [name for name in table if name in KEYS or name.startswith("header:")]
     if taken:
