@@ -231,7 +231,8 @@ def chain_of(guarded: ASGIApp, site: Site, installed: Sequence[str], observers: 
             app = layer
             layers.insert(0, layer)
     askers = tuple(layer for layer in layers if isinstance(layer, Asks))
-    return Chain(app, askers, waits=any(isinstance(layer, Waits) for layer in askers))
+    waits = any(isinstance(layer, Waits) for layer in askers)
+    return Chain(app, askers, waits, None if waits else site.runtime.at_once)
 
 
 def _upstreams(app: ASGIApp, site: Site, installed: Sequence[str]) -> ASGIApp:

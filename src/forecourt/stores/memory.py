@@ -15,7 +15,7 @@ keys of a call, the call is refused as overload before anything is decided, whil
 from collections import deque
 from collections.abc import Iterator, Sequence
 
-from forecourt.core.operations import Operation, Outcome, State, Write
+from forecourt.core.operations import Compute, Operation, Outcome, State, Write
 from forecourt.core.plans import Plan, decision, settlement
 from forecourt.errors import StoreOverloaded
 from forecourt.stores.contract import Answer, Question, Settlement
@@ -26,6 +26,12 @@ _MOST_KEYS = 8
 
 _ALONE = ("",)
 """The suffixes of an operation whose one key is the question's own."""
+
+_computes: dict[str, Compute] = {}
+"""Kind → what decides it, of those whose one key is the question's own, once asked alone."""
+
+_new = tuple.__new__
+"""Makes a named tuple without its Python constructor."""
 
 _NOTHING = Write(None, 0)
 """An entry whose time has passed."""
@@ -58,12 +64,22 @@ class MemoryStore:
 
     async def decide(self, questions: Sequence[Question]) -> list[Answer]:
         """Answer each question; StoreOverloaded when new keys come and there is no room for them."""
+        return self.decide_at_once(questions)
+
+    async def settle(self, settlements: Sequence[Settlement]) -> None:
+        """Take note of what became of grants; never refuses."""
+        self.settle_at_once(settlements)
+
+    def decide_at_once(self, questions: Sequence[Question]) -> list[Answer]:
+        """Decide as `decide` does, for callers in this process: there is nothing to wait for."""
         now = self._clock.now()
-        self._sweep(now, self._looks)
-        self._looks = 1
+        looks, self._looks = self._looks, 1
         room = self._max_keys - len(self._entries)
         if len(questions) == 1 and room >= _MOST_KEYS:
-            return [self._decide_alone(questions[0], now)]
+            alone = self._decide_alone(questions[0], now)
+            self._sweep(now, looks)
+            return [alone]
+        self._sweep(now, looks)
         plan = decision(tuple([question.kind for question in questions]))
         if room < _MOST_KEYS * len(questions):
             self._find_room(plan, questions, now)
@@ -75,8 +91,8 @@ class MemoryStore:
                 break
         return answers + [Answer("go")] * (len(questions) - len(answers))
 
-    async def settle(self, settlements: Sequence[Settlement]) -> None:
-        """Take note of what became of grants; never refuses."""
+    def settle_at_once(self, settlements: Sequence[Settlement]) -> None:
+        """Take note as `settle` does."""
         now = self._clock.now()
         steps = settlement(tuple([told.kind for told in settlements]))
         for step, told in zip(steps, settlements, strict=True):
@@ -86,16 +102,24 @@ class MemoryStore:
     def _decide_alone(self, question: Question, now: int) -> Answer:
         """Decide a call of one question, the commonest, without what a group needs."""
         kind, key, args, _, _ = question
-        ((step,),) = decision((kind,))
-        if step.suffixes != _ALONE:
-            return self._decide_group([(step, question)], now)[0]
-        entry = self._entries.get(key)
+        compute = _computes.get(kind)
+        if compute is None:
+            ((step,),) = decision((kind,))
+            if step.suffixes != _ALONE:
+                return self._decide_group([(step, question)], now)[0]
+            compute = _computes[kind] = step.compute
+        entries = self._entries
+        entry = entries.get(key)
         state = entry[0] if entry is not None and entry[1] > now else None
-        verdict, values, writes, marks = step.compute((state,), now, args)
-        for write in writes if verdict == "go" else marks:
+        verdict, values, writes, marks = compute((state,), now, args)
+        goes = verdict == "go"
+        for write in writes if goes else marks:
             if write is not None:
-                self._keep(key, write)
-        return Answer(verdict, values, verdict == "go")
+                if entry is not None and write[0] is not None:
+                    entries[key] = write
+                else:
+                    self._keep(key, write)
+        return _new(Answer, (verdict, values, goes, False))
 
     def _decide_group(self, members: list[tuple[Operation, Question]], now: int) -> list[Answer]:
         outcomes: list[Outcome] = []
@@ -131,7 +155,10 @@ class MemoryStore:
 
     def _sweep(self, now: int, looks: int) -> None:
         ring, entries = self._ring, self._entries
-        for _ in range(min(looks, len(ring))):
+        if looks > len(ring):
+            looks = len(ring)
+        while looks:
+            looks -= 1
             if entries[ring[0]][1] > now:
                 ring.rotate(-1)
             else:
