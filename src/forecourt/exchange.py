@@ -141,6 +141,7 @@ class Exchange:
         "refused",
         "runtime",
         "scope",
+        "sent",
         "status",
         "trace_id",
         "work",
@@ -159,6 +160,8 @@ class Exchange:
         self.headers: list[Header] = []
         self.notes: dict[object, Any] = {}
         self.status: int | None = None
+        self.sent: int | None = None
+        """Bytes of the response's body so far; None where nobody counts them."""
         self.refused: Problem | None = None
         self.listeners: list[Callable[[Decision], object]] = []
         self.trace_id: str | None = None
@@ -186,7 +189,7 @@ class Exchange:
     def id(self) -> str:
         """What this exchange's grants are known by in the store: 96 random bits."""
         if self._id is None:
-            self._id = os.urandom(12).hex()
+            self._id = _some_id()
         return self._id
 
     @property
@@ -262,13 +265,10 @@ class Exchange:
 
     def ask_at_once(self, layer: Asks, decide: AtOnce) -> ASGIApp | None:
         """Ask as `ask` does, where the chain has an `at_once` to decide: nothing is waited for."""
+        if layer is self.chain.alone:
+            return self._ask_one(layer, decide)
         if self._answers is None:
-            alone = self.chain.alone
-            if alone is not None:
-                self._answers = {}
-                self._refusal = self._ask_one(alone, decide)
-            else:
-                self._refusal = self._ask_now(decide)
+            self._refusal = self._ask_now(decide)
         return self._refusal or (self._replays.get(layer) if self._replays else None)
 
     def refuse(self, problem: Problem, retry_after: int | None = None) -> Refusal:
@@ -282,6 +282,7 @@ class Exchange:
 
     def _ask_one(self, layer: Asks, decide: AtOnce) -> ASGIApp | None:
         """Ask for the only layer that asks: nobody else's refusal can stop its answers, and a replay is its own."""
+        self._answers = {}
         stated = layer.questions(self)
         if callable(stated):
             return stated
@@ -383,8 +384,11 @@ class Exchange:
                 self.begins(message)
             if self.headers:
                 message = self._with_fields(message)
-        elif self._granted and self._is_last(message):
-            return self._send_last(message)
+        else:
+            if self.sent is not None and (body := message.get("body")):
+                self.sent += len(body)
+            if self._granted and self._is_last(message):
+                return self._send_last(message)
         return self._outer_send(message)
 
     async def _send_last(self, message: Message) -> None:
@@ -424,6 +428,26 @@ class Exchange:
             for layer, answers in granted
             for told in layer.settlements(self, answers)
         ]
+
+
+_ids: list[str] = []
+"""Ids drawn and not yet given: the machine is asked for random bits once for many."""
+
+_DRAWN = 128
+
+
+def _some_id() -> str:
+    try:
+        return _ids.pop()
+    except IndexError:
+        bits = os.urandom(12 * _DRAWN).hex()
+        drawn = [bits[at : at + 24] for at in range(0, len(bits), 24)]
+        _ids.extend(drawn[1:])
+        return drawn[0]
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_ids.clear)  # a child would give the same ones
 
 
 def exchange_of(scope: Scope) -> Exchange:

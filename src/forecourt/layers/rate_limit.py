@@ -45,6 +45,7 @@ class RateLimitLayer:
         self._http_limits = tuple(limit for limit in self._limits if limit.count != "connect")
         self._always = self._limits if self._limits == self._http_limits else None
         """The limits of every call, where they are the same for both protocols."""
+        self._alone: Limit | None = None
         self._message_limits = tuple(limit for limit in limits if limit.count == "message")
         self._batches = any(limit.batch > 1 for limit in self._limits)
         self._waits = any(limit.kind in ("throttle", "debounce_trailing") for limit in self._limits)
@@ -53,6 +54,8 @@ class RateLimitLayer:
         self.settles = any(limit.count == "failure" for limit in self._limits)
         self._noted = self._batches or self._waits or self.settles
         """Whether what was asked must be known afterwards: who asked, and with which words."""
+        if self._always is not None and len(self._always) == 1 and not self._noted:
+            self._alone = self._always[0]
         self._write_fields = WRITERS[runtime.config.limit_headers]
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
@@ -75,6 +78,8 @@ class RateLimitLayer:
 
     def questions(self, exchange: Exchange) -> Sequence[Question]:
         """One question for each limit that has no call of a batch in hand."""
+        if self._alone is not None:
+            return [self._alone.question(exchange)]
         limits: Sequence[Limit] = self._always or self._of(exchange)
         if self._batches:
             limits = [limit for limit in limits if not limit.in_hand()]
@@ -85,15 +90,19 @@ class RateLimitLayer:
 
     def answered(self, exchange: Exchange, answers: Sequence[Answer]) -> Refusal | None:
         """Leave the RateLimit fields; refuse with the longest wait among the violated limits."""
+        if self._alone is not None and (answer := answers[0]).granted and not answer.degraded:
+            if self._alone.shown:
+                exchange.headers += self._write_fields((self._alone.standing(exchange.principal, answer),))
+            if exchange.listeners:
+                exchange.decided("rate_limit", "allowed")
+            return None
         limits: Sequence[Limit] = exchange.notes[self][0] if self._noted else self._always or self._of(exchange)
         standings: list[Standing] = []
         goes = True
         for limit, answer in zip(limits, answers, strict=True):
-            verdict, values, granted, degraded = answer
-            if verdict != "go":
-                goes = False
-            if values and limit.shown and not degraded:
-                standings.append(limit.standing(exchange.principal, values, granted=granted))
+            goes = goes and answer.verdict == "go"
+            if limit.shown and answer.values and not answer.degraded:
+                standings.append(limit.standing(exchange.principal, answer))
         if standings:
             exchange.headers += self._write_fields(standings)
         if self._batches:

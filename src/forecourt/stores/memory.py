@@ -73,17 +73,18 @@ class MemoryStore:
     def decide_at_once(self, questions: Sequence[Question]) -> list[Answer]:
         """Decide as `decide` does, for callers in this process: there is nothing to wait for."""
         now = self._clock.now()
-        looks, self._looks = self._looks, 1
         room = self._max_keys - len(self._entries)
-        if len(questions) == 1 and room >= _MOST_KEYS:
-            alone = self._decide_alone(questions[0], now)
-            self._sweep(now, looks)
-            return [alone]
-        self._sweep(now, looks)
+        if room >= _MOST_KEYS and len(questions) == 1:
+            looks, self._looks = self._looks, 1
+            answers = [self._decide_alone(questions[0], now)]
+            self._sweep(now, looks)  # after it, so that the key of this call is not taken out and put back
+            return answers
+        self._sweep(now, self._looks)
+        self._looks = 1
         plan = decision(tuple([question.kind for question in questions]))
         if room < _MOST_KEYS * len(questions):
             self._find_room(plan, questions, now)
-        answers: list[Answer] = []
+        answers = []
         asked = iter(questions)
         for group in plan:
             answers += self._decide_group(list(zip(group, asked, strict=False)), now)
@@ -114,11 +115,12 @@ class MemoryStore:
         verdict, values, writes, marks = compute((state,), now, args)
         goes = verdict == "go"
         for write in writes if goes else marks:
-            if write is not None:
-                if entry is not None and write[0] is not None:
-                    entries[key] = write
-                else:
-                    self._keep(key, write)
+            if write is None:
+                continue
+            if entry is None or write[0] is None:
+                self._keep(key, write)
+            else:
+                entries[key] = write
         return _new(Answer, (verdict, values, goes, False))
 
     def _decide_group(self, members: list[tuple[Operation, Question]], now: int) -> list[Answer]:
@@ -155,10 +157,7 @@ class MemoryStore:
 
     def _sweep(self, now: int, looks: int) -> None:
         ring, entries = self._ring, self._entries
-        if looks > len(ring):
-            looks = len(ring)
-        while looks:
-            looks -= 1
+        for _ in range(min(looks, len(ring))):
             if entries[ring[0]][1] > now:
                 ring.rotate(-1)
             else:
