@@ -57,7 +57,11 @@ def draft_11(standings: Sequence[Standing]) -> list[Header]:
     """Write RateLimit-Policy and RateLimit, every limit in each."""
     if len(standings) == 1:
         ((quota, remaining, reset),) = standings
-        left = b"%b;r=%d;t=%d" % (quota.quoted, remaining, -(-reset // SECOND)) if reset else b"%b;r=%d" % (quota.quoted, remaining)
+        left = (
+            b"%b;r=%d;t=%d" % (quota.quoted, remaining, -(-reset // SECOND))
+            if reset
+            else b"%b;r=%d" % (quota.quoted, remaining)
+        )
         return [quota.policy, (b"ratelimit", left)]
     if not standings:
         return []

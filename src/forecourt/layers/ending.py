@@ -27,7 +27,18 @@ class Ending:
     What is sent is wrapped only once a stream begins.
     """
 
-    __slots__ = ("_clock", "_earlier", "_ended", "_exchange", "_expires", "_last", "_revoked", "_send", "_task", "_watcher")
+    __slots__ = (
+        "_clock",
+        "_earlier",
+        "_ended",
+        "_exchange",
+        "_expires",
+        "_last",
+        "_revoked",
+        "_send",
+        "_task",
+        "_watcher",
+    )
 
     def __init__(self, exchange: Exchange, clock: Clock, expires: int | None, revoked: IsRevoked | None) -> None:
         self._exchange = exchange

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import TYPE_CHECKING
+from forecourt.core.operations import Value
 from forecourt.exchange import Exchange
 from forecourt.layers.identities import Identity, identity_of
 from forecourt.limit_fields import Quota, Standing
@@ -104,10 +105,9 @@ class Limit:
         """Return what this limit promises its caller."""
         return self._tier_of(exchange.principal).quota
 
-    def standing(self, principal: Principal | None, answer: Answer) -> Standing:
+    def standing(self, principal: Principal | None, values: Sequence[Value], *, granted: bool = True) -> Standing:
         """Return where its caller stands; what another limit's refusal left untaken is still there."""
         tier = self._default if principal is None else self._tier_of(principal)
-        _, values, granted, _ = answer
         remaining, reset = values[0], values[2]
         if TYPE_CHECKING:
             assert isinstance(remaining, int)

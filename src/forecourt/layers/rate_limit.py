@@ -45,7 +45,6 @@ class RateLimitLayer:
         self._http_limits = tuple(limit for limit in self._limits if limit.count != "connect")
         self._always = self._limits if self._limits == self._http_limits else None
         """The limits of every call, where they are the same for both protocols."""
-        self._alone: Limit | None = None
         self._message_limits = tuple(limit for limit in limits if limit.count == "message")
         self._batches = any(limit.batch > 1 for limit in self._limits)
         self._waits = any(limit.kind in ("throttle", "debounce_trailing") for limit in self._limits)
@@ -54,8 +53,9 @@ class RateLimitLayer:
         self.settles = any(limit.count == "failure" for limit in self._limits)
         self._noted = self._batches or self._waits or self.settles
         """Whether what was asked must be known afterwards: who asked, and with which words."""
-        if self._always is not None and len(self._always) == 1 and not self._noted:
-            self._alone = self._always[0]
+        alone = self._always is not None and len(self._always) == 1 and not self._noted
+        self._alone = self._limits[0] if alone else None
+        """The only limit, where nothing else is to be known of it."""
         self._write_fields = WRITERS[runtime.config.limit_headers]
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
@@ -90,25 +90,33 @@ class RateLimitLayer:
 
     def answered(self, exchange: Exchange, answers: Sequence[Answer]) -> Refusal | None:
         """Leave the RateLimit fields; refuse with the longest wait among the violated limits."""
-        if self._alone is not None and (answer := answers[0]).granted and not answer.degraded:
-            if self._alone.shown:
-                exchange.headers += self._write_fields((self._alone.standing(exchange.principal, answer),))
-            if exchange.listeners:
-                exchange.decided("rate_limit", "allowed")
-            return None
+        if self._alone is not None:
+            _, values, granted, degraded = answers[0]
+            if granted and values and not degraded:
+                if self._alone.shown:
+                    exchange.headers += self._write_fields((self._alone.standing(exchange.principal, values),))
+                if exchange.listeners:
+                    exchange.decided("rate_limit", "allowed")
+                return None
         limits: Sequence[Limit] = exchange.notes[self][0] if self._noted else self._always or self._of(exchange)
         standings: list[Standing] = []
-        goes = True
-        for limit, answer in zip(limits, answers, strict=True):
-            goes = goes and answer.verdict == "go"
-            if limit.shown and answer.values and not answer.degraded:
-                standings.append(limit.standing(exchange.principal, answer))
+        goes = plain = True
+        for limit, (verdict, values, granted, degraded) in zip(limits, answers):  # noqa: B905  # one for each
+            if verdict != "go":
+                goes = False
+            if degraded or not granted:
+                plain = False
+            if limit.shown and values and not degraded:
+                standings.append(limit.standing(exchange.principal, values, granted=granted))
         if standings:
             exchange.headers += self._write_fields(standings)
         if self._batches:
             self._count_batches(limits, answers, unused=() if goes else {*self._of(exchange)} - {*limits})
-        if exchange.listeners:
-            _tell(exchange, limits, answers)
+        if exchange.listeners and answers:
+            if plain:
+                exchange.decided("rate_limit", "allowed")
+            else:
+                _tell(exchange, limits, answers)
         return None if goes else _refusal(exchange, limits, answers)
 
     def settlements(self, exchange: Exchange, answers: Sequence[Answer]) -> Iterable[Settlement]:
