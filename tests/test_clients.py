@@ -5,7 +5,8 @@ from ipaddress import ip_address
 
 import pytest
 
-from forecourt.clients import NO_ADDRESS, Clients
+from forecourt.clients import Clients
+from forecourt.policies.clients import NO_ADDRESS
 from forecourt.types import Scope
 
 

@@ -24,7 +24,17 @@ LINK = re.compile(
     r"\]\((?P<inline>[^)\s]+)[^)]*\)|^\[[^\]]+\]: (?P<named>\S+)|(?:href|src)=\"(?P<html>[^\"]+)\"",
     re.MULTILINE,
 )
-OF_A_POLICY_FILE = {"default", "endpoints", "store", "routes", "flood_guard", "trusted_proxies", "upstreams"}
+VARIABLE = re.compile(r"env:([A-Z_]+)")
+OF_A_POLICY_FILE = {
+    "default",
+    "endpoints",
+    "store",
+    "routes",
+    "flood_guard",
+    "networks",
+    "trusted_proxies",
+    "upstreams",
+}
 
 
 class Block(NamedTuple):
@@ -104,8 +114,10 @@ def test_python_in_the_docs_runs(block: Block, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("block", fenced("toml"))
-def test_policy_files_in_the_docs_load(block: Block, tmp_path: Path) -> None:
-    """Every TOML block parses, and every policy file among them is one."""
+def test_policy_files_in_the_docs_load(block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every TOML block parses, and every policy file among them is one, once its variables are set."""
+    for name in VARIABLE.findall(block.text):
+        monkeypatch.setenv(name, "a secret of thirty-two bytes or more")
     loaded(block, tmp_path)
 
 

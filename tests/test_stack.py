@@ -25,6 +25,7 @@ from forecourt import (
     TokenBucket,
 )
 from forecourt.exchange import Exchange
+from forecourt.routing import RouteTable
 from forecourt.testing import FakeClock
 from forecourt.types import Message, Receive, Scope, Send
 from tests.asgi import call, get, http, websocket
@@ -203,6 +204,23 @@ def test_an_app_may_start_again() -> None:
             assert client.get("/").status_code == 200
     with TestClient(app) as client:
         assert client.get("/").status_code == 429
+
+
+async def test_first_requests_at_once_compile_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever waits for the same opening finds the work done: a thousand at once cost one compilation."""
+    compiled = 0
+    compile_ = RouteTable.compile
+
+    def counted(*args: object) -> RouteTable:
+        nonlocal compiled
+        compiled += 1
+        return compile_(*args)  # type: ignore[arg-type]  # as it was called
+
+    monkeypatch.setattr(RouteTable, "compile", counted)
+    app = starlette(JobConfig(default=EndpointPolicy()), Route("/", text, name="text"))
+    answers = await asyncio.gather(*(get(app, "/") for _ in range(100)))
+    assert {answer.status for answer in answers} == {200}
+    assert compiled == 1
 
 
 async def test_a_stack_inside_a_mount_opens_by_itself() -> None:

@@ -10,10 +10,8 @@ import logging
 from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
 
+from forecourt.policies.clients import NO_ADDRESS
 from forecourt.types import Scope
-
-NO_ADDRESS = "unix"
-"""The key of callers without an address (servers on a Unix socket): one bucket that is nobody else's."""
 
 logger = logging.getLogger("forecourt")
 
@@ -33,6 +31,11 @@ class Clients:
 
     def key(self, scope: Scope) -> str:
         """Return the client's address or IPv6 network as text, or `NO_ADDRESS`."""
+        address = self.address(scope)
+        return self._known.get(address) or self._counted_as(address)
+
+    def address(self, scope: Scope) -> str:
+        """Return the client's own address as it was given, or `NO_ADDRESS`."""
         client = scope.get("client")
         peer = client[0] if client else NO_ADDRESS
         if b"x-forwarded-for" in dict(scope["headers"]):
@@ -40,7 +43,7 @@ class Clients:
                 peer = self._first_untrusted(_forwarded(scope), peer)
             elif not self._warned:
                 self._warn(peer)
-        return self._known.get(peer) or self._counted_as(peer)
+        return str(peer)
 
     def counted_as(self, address: str) -> str:
         """Return what a client of this address is counted as: its IPv6 network, or the address in its usual form."""
@@ -64,7 +67,7 @@ class Clients:
     def _trusts(self, peer: str) -> bool:
         if peer == NO_ADDRESS:
             return self._trusts_unix
-        address = _parse(peer)
+        address = parse(peer)
         return address is not None and any(address in network for network in self._networks)
 
     def _counted_as(self, peer: str) -> str:
@@ -74,7 +77,7 @@ class Clients:
         return known
 
     def _network(self, peer: str) -> str:
-        address = _parse(peer)
+        address = parse(peer)
         if isinstance(address, IPv6Address):
             return str(IPv6Network((address, self._ipv6_prefix), strict=False))
         return str(address) if address else peer
@@ -102,10 +105,11 @@ def _bare(hop: str) -> str | None:
         hop = hop[1:].partition("]")[0]
     elif hop.count(":") == 1:
         hop = hop.partition(":")[0]
-    return hop if _parse(hop) is not None else None
+    return hop if parse(hop) is not None else None
 
 
-def _parse(text: str) -> IPv4Address | IPv6Address | None:
+def parse(text: str) -> IPv4Address | IPv6Address | None:
+    """Return the address that this text spells, IPv4 mapped into IPv6 as IPv4; None where it spells none."""
     try:
         address = ip_address(text.partition("%")[0])
     except ValueError:

@@ -36,14 +36,18 @@ from forecourt.config_cache import CacheHandle
 from forecourt.config_check import EndpointLike, misfits
 from forecourt.config_credentials import Authenticators, Issuers, metadata_address, uncredited
 from forecourt.config_file import read
+from forecourt.config_health import HealthApp
 from forecourt.config_jobs import JobsApp, job_misfits, queue_addresses, shown_addresses
 from forecourt.config_limits import disagreements
+from forecourt.config_networks import unknown_groups
 from forecourt.config_policies import EndpointProtocol, FieldSource, Policies, ResolvedPolicy
 from forecourt.errors import ConfigError
 from forecourt.policies.api_keys import ApiKeys
+from forecourt.policies.clients import NetworkGroups
 from forecourt.policies.credits import Accounts
 from forecourt.policies.endpoint import EndpointPolicy
 from forecourt.policies.flood_guard import FloodGuard
+from forecourt.policies.health import HealthChecks
 from forecourt.policies.issuer import Dpop, Introspection, TokenCache
 from forecourt.policies.keys import KeyRing, key_ring
 from forecourt.policies.limit import KEYS
@@ -133,10 +137,12 @@ class JobConfig(BaseSettings):
     `store`: where state lives; `cache_store`: where kept answers do, if elsewhere; `cache_memory`: bytes of them that a
     process keeps. `trusted_proxies`: addresses and networks whose forwarded headers count, "unix" for a
     peer without an address. `routes`: names for routes, `{"v2_get": "GET /v2/records/{id}"}`. `key_functions`: more
-    words for the `key` of a limit. `flood_guard`: a limit per client address before all else. `accounts`: what
+    words for the `key` of a limit. `flood_guard`: a limit per client address before all else. `networks`: groups of
+    client addresses, by name. `accounts`: what
     callers are given to pay credits with. `namespace`: how all keys in the store begin. `limit_headers`: the fields
     that tell callers their limits. `ipv6_prefix`: callers of one such network are one client.
-    `telemetry`: how spans, metrics and logs are made. `on_decision`: a function told (exchange, decision) of each
+    `health_checks`: what `health` asks, and whom it tells. `telemetry`: how spans, metrics and logs are made.
+    `on_decision`: a function told (exchange, decision) of each
     layer's decision.
     `issuers`, `api_keys`, `introspection`, `authenticators`: whose credentials are believed. `dpop`: proofs of
     possession are accepted. `revocation`: each call asks the store whether its token was revoked. `token_cache`: how
@@ -163,10 +169,12 @@ class JobConfig(BaseSettings):
         Mapping[str, Annotated[KeyFunction, PlainValidator(_key_function)]], AfterValidator(_key_functions)
     ] = Field(default_factory=dict)
     flood_guard: FloodGuard | None = None
+    networks: NetworkGroups = Field(default_factory=dict)
     accounts: Accounts = Field(default_factory=Accounts)
     namespace: Annotated[str, PlainValidator(_namespace)] = "fc"
     limit_headers: Literal["draft-11", "legacy", "both", "none"] = "draft-11"
     ipv6_prefix: Annotated[Count, AfterValidator(_prefix)] = 64
+    health_checks: HealthChecks = Field(default_factory=HealthChecks)
     telemetry: Telemetry = Field(default_factory=Telemetry)
     on_decision: Annotated[DecisionHook | None, PlainValidator(_hook)] = None
     issuers: Issuers = ()
@@ -189,6 +197,7 @@ class JobConfig(BaseSettings):
     keys: Annotated[Sequence[str | bytes] | KeyRing | None, PlainValidator(key_ring)] = None
 
     _policies: Policies = PrivateAttr()
+    _health: HealthApp = PrivateAttr(default_factory=HealthApp)
     _jobs: JobsApp = PrivateAttr(default_factory=JobsApp)
     _metrics: MetricsEndpoint = PrivateAttr(default_factory=MetricsEndpoint)
     _cache: CacheHandle = PrivateAttr(default_factory=CacheHandle)
@@ -234,6 +243,11 @@ class JobConfig(BaseSettings):
     def metrics(self) -> ASGIApp:
         """The endpoint that Prometheus scrapes: `app.mount("/metrics", config.metrics, name="metrics")`."""
         return self._metrics
+
+    @property
+    def health(self) -> HealthApp:
+        """The endpoints that say how the service is: `app.mount("/health", config.health, name="health")`."""
+        return self._health
 
     def unrouted(self) -> ResolvedPolicy:
         """Return how requests are observed that no route matches."""
@@ -285,7 +299,8 @@ class JobConfig(BaseSettings):
     def model_post_init(self, context: object, /) -> None:
         """Make the policies ready to be looked up, once they agree with each other."""
         named, disputed = breakers_of(self.endpoints, self.default, self.upstreams)
-        if wrong := [*disagreements(self.endpoints, self.default, self.key_functions), *disputed]:
+        strange = unknown_groups(self.endpoints, self.default, self.networks)
+        if wrong := [*disagreements(self.endpoints, self.default, self.key_functions), *disputed, *strange]:
             raise ConfigError(*wrong)
         self._breakers = Breakers(named)
         self._outgoing = Upstreams(self.upstreams, self._breakers)

@@ -135,8 +135,12 @@ class ResolvedPolicy:
         value = self.fields["invalidates"].value
         return value if isinstance(value, frozenset) else frozenset()
 
+    def said(self, field: str) -> object | None:
+        """Return what this field says, as the config has it; None when off."""
+        return self.fields[field].value
+
     def _said(self, field: str, model: type[Said]) -> Said | None:
-        value = self.fields[field].value
+        value = self.said(field)
         return value if isinstance(value, model) else None
 
 

@@ -39,6 +39,7 @@ Outcome = Literal[
     "timed_out",  # took too long
     "queued",  # handed to a worker
     "failed",  # broke
+    "called",  # a deprecated endpoint was called
     "mismatched",  # another endpoint ran than the one resolved
 ]
 """Every word that can be said; a label with them is bounded."""

@@ -12,6 +12,7 @@ from forecourt.caching.values import CacheOfConfig
 from forecourt.config import JobConfig, ResolvedPolicy
 from forecourt.errors import ConfigError
 from forecourt.exchange import KEY, Chain, Exchange
+from forecourt.health import Health
 from forecourt.jobs.running import JobRunner
 from forecourt.layers.endpoint import EndpointLayer
 from forecourt.layers.errors import ErrorsLayer
@@ -101,8 +102,12 @@ class PolicyMiddleware:
         first = self._table is None
         if first:
             await self._runtime.open()
+        if first and self._table is None:  # whoever waited beside us may have done the rest
             self.config.cache.bind(CacheOfConfig(self._caching))
-        self._compile(scope, strict=first)
+            self.config.health.bind(Health(self._runtime, self.config.health))
+            self._compile(scope, strict=True)
+        elif not first:
+            self._compile(scope, strict=False)
         if OFFLOAD in self.layers:
             await self.jobs.open(scope)
 
@@ -114,8 +119,10 @@ class PolicyMiddleware:
         self._compile(scope, strict=True)
         if OFFLOAD in self.layers:
             await self.jobs.open(scope)
+        self.config.health.bind(Health(self._runtime, self.config.health))
 
     async def _stop(self, _scope: Scope) -> None:
+        self.config.health.bind(None)
         self._table = None
         if OFFLOAD in self.layers:
             await self.jobs.close()
@@ -269,3 +276,51 @@ class FloodGuardMiddleware(PolicyMiddleware):
     """The stack with the flood guard alone."""
 
     installs = ("flood_guard",)
+
+
+class ContentMiddleware(PolicyMiddleware):
+    """The stack with the media types alone."""
+
+    installs = ("content",)
+
+
+class MaxBodyMiddleware(PolicyMiddleware):
+    """The stack with the largest body alone."""
+
+    installs = ("max_body",)
+
+
+class DeprecationMiddleware(PolicyMiddleware):
+    """The stack with the deprecations alone."""
+
+    installs = ("deprecation",)
+
+
+class CrossOriginMiddleware(PolicyMiddleware):
+    """The stack with the cross-origin protection alone."""
+
+    installs = ("cross_origin",)
+
+
+class ClientsMiddleware(PolicyMiddleware):
+    """The stack with the networks of clients alone."""
+
+    installs = ("clients",)
+
+
+class MaxHeadersMiddleware(PolicyMiddleware):
+    """The stack with the largest header alone."""
+
+    installs = ("max_headers",)
+
+
+class SecurityHeadersMiddleware(PolicyMiddleware):
+    """The stack with the security headers alone."""
+
+    installs = ("headers",)
+
+
+class WebhookMiddleware(PolicyMiddleware):
+    """The stack with the signatures of webhooks alone."""
+
+    installs = ("webhook",)

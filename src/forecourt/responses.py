@@ -89,6 +89,7 @@ class Refusal:
 
 
 INTERNAL_ERROR = Problem(500, "Internal Server Error", TYPES + "internal-error")
+FORBIDDEN = Problem(403, "Forbidden", TYPES + "forbidden", "The caller may not do this; nothing was done.")
 STORE_UNAVAILABLE = Problem(
     503,
     "Service Unavailable",

@@ -19,17 +19,25 @@ from forecourt.layers.auth import AuthLayer
 from forecourt.layers.authenticating import authentication_of
 from forecourt.layers.cache import CacheLayer
 from forecourt.layers.circuit_breaker import CircuitBreakerLayer
+from forecourt.layers.clients import ClientsLayer
 from forecourt.layers.concurrency import ConcurrencyLayer
+from forecourt.layers.content import ContentLayer
 from forecourt.layers.credits import CreditsLayer
+from forecourt.layers.cross_origin import CrossOriginLayer
+from forecourt.layers.deprecation import DeprecationLayer
 from forecourt.layers.flood_guard import FloodGuardCounter, FloodGuardLayer
 from forecourt.layers.handler import HandlerLayer
 from forecourt.layers.idempotency import IdempotencyLayer
 from forecourt.layers.invalidates import SAFE, InvalidatesLayer
+from forecourt.layers.max_body import MaxBodyLayer
+from forecourt.layers.max_headers import MaxHeadersLayer
 from forecourt.layers.offload import OffloadLayer
 from forecourt.layers.rate_limit import RateLimitLayer
 from forecourt.layers.retry import RetryLayer
+from forecourt.layers.security_headers import SecurityHeadersLayer
 from forecourt.layers.timeout import TimeoutLayer
 from forecourt.layers.upstreams import UpstreamsLayer
+from forecourt.layers.webhook import WebhookLayer
 from forecourt.observers import NAMES, Observers
 from forecourt.routing import Endpoint, RouteTable
 from forecourt.runtime import Runtime
@@ -109,12 +117,24 @@ def _where(field: str, layer: Callable[..., ASGIApp]) -> Callable[[ASGIApp, Site
     """Return what builds `layer` where an endpoint's policy says something in `field`."""
 
     def build(app: ASGIApp, site: Site) -> ASGIApp | None:
-        said = getattr(site.policy, field) if site.policy else None
-        if site.endpoint is None or not said:
+        said = site.policy.said(field) if site.policy else None
+        if site.endpoint is None or said is None:
             return None
         return layer(app, policy=said, endpoint=site.endpoint, runtime=site.runtime)
 
     return build
+
+
+def _rate_limit(app: ASGIApp, site: Site) -> ASGIApp | None:
+    if site.endpoint is None or site.policy is None or not site.policy.rate_limit:
+        return None
+    return RateLimitLayer(app, policy=site.policy.rate_limit, endpoint=site.endpoint, runtime=site.runtime)
+
+
+def _webhook(app: ASGIApp, site: Site) -> ASGIApp | None:
+    return (
+        _where("webhook", WebhookLayer)(app, site) if site.endpoint and site.endpoint.protocol != "websocket" else None
+    )
 
 
 def _circuit_breaker(app: ASGIApp, site: Site) -> ASGIApp | None:
@@ -165,22 +185,42 @@ Row 2 is the endpoint layer, always there: everything below only looks up what i
 observers: below errors and endpoint, whose work they need, and above all that may refuse, as refusals are seen too."""
 
 ROWS: tuple[Row, ...] = (
+    Row("headers", "outermost, so that whatever answers carries the fields", _where("headers", SecurityHeadersLayer)),
     Row(
         "flood_guard",
         "before anything costs, and for what no route matches; in this process, no trip",
         _flood_guard,
     ),
+    Row("max_headers", "before anything reads the fields", _where("max_headers", MaxHeadersLayer)),
+    Row("clients", "from elsewhere not even credentials are looked at", _where("clients", ClientsLayer)),
+    Row(
+        "cross_origin",
+        "before auth: what a browser sends along by itself must not be believed",
+        _where("cross_origin", CrossOriginLayer),
+    ),
     Row("security", "everything below keys on the principal; its checks go first in the one trip", _auth),
+    Row(
+        "deprecation",
+        "below auth, so that it is known who still calls; above all that costs",
+        _where("deprecation", DeprecationLayer),
+    ),
     Row(
         "rate_limit",
         "below auth, as it counts principals; cheap refusals before costly work",
-        _where("rate_limit", RateLimitLayer),
+        _rate_limit,
     ),
     Row(
         "concurrency",
         "stands or falls with the rate limits, in the same group of the one trip",
         _where("concurrency", ConcurrencyLayer),
     ),
+    Row(
+        "max_body",
+        "below the limits, which count such calls; above all that reads a body",
+        _where("max_body", MaxBodyLayer),
+    ),
+    Row("content", "refused before it costs anything or is claimed", _where("content", ContentLayer)),
+    Row("webhook", "reads the whole body, within its bound; above all that costs", _webhook),
     Row(
         "idempotency",
         "below the limits, which every call meets; a replay costs no credits",

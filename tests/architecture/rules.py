@@ -48,7 +48,7 @@ FLOORS = (
         "leases",
         "timers",
     ),
-    ("runtime", "exchange", "shared", "caching", "key_book", "ledger", "protected_resource", "revocations"),
+    ("runtime", "exchange", "shared", "health", "caching", "key_book", "ledger", "protected_resource", "revocations"),
     ("layers", "jobs", "db"),
     ("stack", "observers", "middleware", "limits"),
     ("integrations", "inspection", "cli*", "testing"),

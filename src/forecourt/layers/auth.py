@@ -30,7 +30,7 @@ from forecourt.exchange import KEY, Exchange
 from forecourt.layers.ending import Ending
 from forecourt.policies.quantities import exact, microseconds
 from forecourt.policies.security import Security
-from forecourt.responses import STORE_UNAVAILABLE, TYPES, Problem, Refusal
+from forecourt.responses import FORBIDDEN, STORE_UNAVAILABLE, TYPES, Problem, Refusal
 from forecourt.revocations import proof_question, questions_of
 from forecourt.runtime import Runtime
 from forecourt.stores.contract import Answer, Question, Settlement
@@ -41,7 +41,6 @@ UNAUTHENTICATED = Problem(
 )
 INVALID = Problem(401, "Unauthorized", TYPES + "invalid-credentials", "The credentials are not accepted.")
 MALFORMED = Problem(400, "Bad Request", TYPES + "malformed-credentials", "The credentials cannot be read.")
-FORBIDDEN = Problem(403, "Forbidden", TYPES + "forbidden", "The caller may not do this; nothing was done.")
 LOGIN = Problem(
     401, "Unauthorized", TYPES + "login-required", "This endpoint asks for a more recent or a stronger login."
 )

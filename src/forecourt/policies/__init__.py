@@ -3,44 +3,60 @@
 from forecourt.policies.api_keys import ApiKey, ApiKeys
 from forecourt.policies.cache import Cache
 from forecourt.policies.circuit_breaker import CircuitBreaker
+from forecourt.policies.clients import ClientNetworks
 from forecourt.policies.concurrency import Concurrency
+from forecourt.policies.content import Content
 from forecourt.policies.credits import Accounts, Credits, Quota
+from forecourt.policies.cross_origin import CrossOrigin
+from forecourt.policies.deprecation import Brownout, Deprecation
 from forecourt.policies.endpoint import EndpointPolicy
 from forecourt.policies.flood_guard import FloodGuard
+from forecourt.policies.health import HealthChecks
 from forecourt.policies.idempotency import Idempotency
 from forecourt.policies.issuer import Dpop, Introspection, Issuer, TokenCache
+from forecourt.policies.max_body import MaxBody
 from forecourt.policies.offload import Offload
 from forecourt.policies.rate_limit import RateLimit, local_operation
 from forecourt.policies.retry import Retry
 from forecourt.policies.security import Security
+from forecourt.policies.security_headers import SecurityHeaders
 from forecourt.policies.strategies import Debounce, FixedWindow, SlidingWindow, Throttle, TokenBucket
 from forecourt.policies.telemetry import Logging, Metrics, Telemetry, Tracing
 from forecourt.policies.timeout import Timeout
 from forecourt.policies.upstream import Upstream
+from forecourt.policies.webhook import Webhook
 
 __all__ = [
     "Accounts",
     "ApiKey",
     "ApiKeys",
+    "Brownout",
     "Cache",
     "CircuitBreaker",
+    "ClientNetworks",
     "Concurrency",
+    "Content",
     "Credits",
+    "CrossOrigin",
     "Debounce",
+    "Deprecation",
     "Dpop",
     "EndpointPolicy",
     "FixedWindow",
     "FloodGuard",
+    "HealthChecks",
     "Idempotency",
     "Introspection",
     "Issuer",
     "Logging",
+    "MaxBody",
     "Metrics",
     "Offload",
     "Quota",
     "RateLimit",
     "Retry",
     "Security",
+    "SecurityHeaders",
     "SlidingWindow",
     "Telemetry",
     "Throttle",
@@ -49,5 +65,6 @@ __all__ = [
     "TokenCache",
     "Tracing",
     "Upstream",
+    "Webhook",
     "local_operation",
 ]

@@ -4,15 +4,23 @@ from typing import ClassVar
 
 from forecourt.policies.cache import CacheField, InvalidatesField
 from forecourt.policies.circuit_breaker import CircuitBreakerField
+from forecourt.policies.clients import ClientsField
 from forecourt.policies.concurrency import ConcurrencyField
+from forecourt.policies.content import ContentField
 from forecourt.policies.credits import CreditsField
+from forecourt.policies.cross_origin import CrossOriginField
+from forecourt.policies.deprecation import DeprecationField
 from forecourt.policies.idempotency import IdempotencyField
+from forecourt.policies.max_body import MaxBodyField
+from forecourt.policies.max_headers import MaxHeadersField
 from forecourt.policies.offload import OffloadField
 from forecourt.policies.rate_limit import RateLimits
 from forecourt.policies.retry import RetryField
 from forecourt.policies.security import SecurityField
+from forecourt.policies.security_headers import HeadersField
 from forecourt.policies.telemetry import LoggingField, MetricsField, TracingField
 from forecourt.policies.timeout import TimeoutField
+from forecourt.policies.webhook import WebhookField
 from forecourt.policies.wording import Words
 
 
@@ -23,9 +31,17 @@ class EndpointPolicy(Words):
     `"off"` switches it off.
     """
 
+    headers: HeadersField = None
+    max_headers: MaxHeadersField = None
+    clients: ClientsField = None
+    cross_origin: CrossOriginField = None
     security: SecurityField = None
+    deprecation: DeprecationField = None
     rate_limit: RateLimits = None
     concurrency: ConcurrencyField = None
+    max_body: MaxBodyField = None
+    content: ContentField = None
+    webhook: WebhookField = None
     idempotency: IdempotencyField = None
     credits: CreditsField = None
     cache: CacheField = None
@@ -42,7 +58,6 @@ class EndpointPolicy(Words):
     later: ClassVar[frozenset[str]] = frozenset(
         {
             "encryption",
-            "max_body",
             "priority",
         }
     )

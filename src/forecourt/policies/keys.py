@@ -77,15 +77,19 @@ def key_ring(value: object) -> KeyRing | None:
     return KeyRing(secrets)
 
 
-def _secret(value: object) -> bytes:
+def revealed(value: object) -> bytes:
+    """Return the secret that "env:NAME" or "file:path" names, or bytes as they are; ValueError says why it cannot."""
     if isinstance(value, bytes):
-        secret = value
-    elif isinstance(value, str) and hasattr(value, "origin"):  # a config file's, read from where it is kept
-        secret = value.encode()
-    elif isinstance(value, str):
-        secret = _named(value)
-    else:
-        raise ValueError(f"a value of type {type(value).__name__} is not allowed: {_FORMS}")
+        return value
+    if isinstance(value, str) and hasattr(value, "origin"):  # a config file's, read from where it is kept
+        return value.encode()
+    if isinstance(value, str):
+        return _named(value)
+    raise ValueError(f"a value of type {type(value).__name__} is not allowed: {_FORMS}")
+
+
+def _secret(value: object) -> bytes:
+    secret = revealed(value)
     if len(secret) < SHORTEST_SECRET:
         raise ValueError(f"a secret of {len(secret)} bytes is not allowed: must have at least {SHORTEST_SECRET}")
     return secret

@@ -73,7 +73,8 @@ def _parsed(text: str) -> int | float | None:
     return None
 
 
-def _count(value: object) -> int:
+def count(value: object) -> int:
+    """Return a whole number above 0; the error is a validator's."""
     number = _number(value, "must be a whole number")
     if number != int(number):
         raise refused(value, "must be a whole number")
@@ -123,7 +124,7 @@ def _kept(seconds: float) -> int | float:
     return seconds
 
 
-Count = Annotated[int, PlainValidator(_count, json_schema_input_type=int)]
+Count = Annotated[int, PlainValidator(count, json_schema_input_type=int)]
 """A whole number of calls or tokens, at least 1."""
 
 Rate = Annotated[float, PlainValidator(_rate, json_schema_input_type=float)]
