@@ -72,7 +72,7 @@ class PolicyMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Open an exchange around a request; open and close the store around a lifespan."""
         kind = scope["type"]
-        if kind != "http" and kind != "websocket":
+        if kind not in ("http", "websocket"):
             return await self._around_no_call(scope, receive, send)
         outer: Exchange | None = scope.get(KEY)
         shared = outer is not None and outer.runtime is self._runtime and self not in outer.entered

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import TYPE_CHECKING
+
 from forecourt.core.operations import Value
 from forecourt.exchange import Exchange
 from forecourt.layers.identities import Identity, identity_of

@@ -90,14 +90,9 @@ class RateLimitLayer:
 
     def answered(self, exchange: Exchange, answers: Sequence[Answer]) -> Refusal | None:
         """Leave the RateLimit fields; refuse with the longest wait among the violated limits."""
-        if self._alone is not None:
-            _, values, granted, degraded = answers[0]
-            if granted and values and not degraded:
-                if self._alone.shown:
-                    exchange.headers += self._write_fields((self._alone.standing(exchange.principal, values),))
-                if exchange.listeners:
-                    exchange.decided("rate_limit", "allowed")
-                return None
+        if self._alone is not None and answers[0].granted and not answers[0].degraded:
+            self._let_in(exchange, self._alone, answers[0])
+            return None
         limits: Sequence[Limit] = exchange.notes[self][0] if self._noted else self._always or self._of(exchange)
         standings: list[Standing] = []
         goes = plain = True
@@ -118,6 +113,13 @@ class RateLimitLayer:
             else:
                 _tell(exchange, limits, answers)
         return None if goes else _refusal(exchange, limits, answers)
+
+    def _let_in(self, exchange: Exchange, limit: Limit, answer: Answer) -> None:
+        """Leave the fields of the only limit, which has let the call in: what `answered` comes to most often."""
+        if limit.shown and answer.values:
+            exchange.headers += self._write_fields((limit.standing(exchange.principal, answer.values),))
+        if exchange.listeners:
+            exchange.decided("rate_limit", "allowed")
 
     def settlements(self, exchange: Exchange, answers: Sequence[Answer]) -> Iterable[Settlement]:
         """Give back what limits of failures took, where the answer is none."""
