@@ -205,3 +205,30 @@ def test_the_module_is_a_command_too() -> None:
 def test_a_policy_that_is_no_model_is_spelt_as_python_writes_it() -> None:
     """Sets and numbers stand in a table as they stand in a config."""
     assert cli._spelt({"a"}) == "{'a'}"
+
+
+ISSUED = """
+issuers = [{"issuer": "https://issuer.example", "audience": "a", ISSUED}]
+for each in (app,):
+    each.user_middleware.clear()
+    config = JobConfig(endpoints={}, default={"security": {}}, issuers=issuers)
+    each.add_middleware(PolicyMiddleware, config=config)
+"""
+
+
+@pytest.mark.parametrize(
+    ("module", "line"),
+    [
+        (({}, {}, ISSUED.replace("ISSUED", keys)), line)
+        for keys, line in (
+            ('"secret": "short"', "issuers[0].secret: this key cannot be used with HS256: it is shorter than 32 bytes"),
+            ('"keys": "file:/nowhere.pem"', 'issuers[0].keys[0]: "/nowhere.pem" cannot be read: FileNotFoundError'),
+            ('"keys": {"kty": "oct", "k": "' + "A" * 60 + '"}', "issuers[0].keys[0]: this key cannot be used with"),
+        )
+    ],
+    indirect=["module"],
+)
+def test_check_says_which_keys_are_of_no_use(module: str, line: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Too weak, unreadable, or of another kind than the algorithms."""
+    assert main(["check", f"{module}:app"]) == 1
+    assert line in capsys.readouterr().out

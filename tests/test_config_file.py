@@ -355,3 +355,35 @@ def test_an_endpoint_overrides_whole_fields_of_its_preset(tmp_path: Path, monkey
 def test_wrong_presets(tmp_path: Path, text: str, lines: list[str]) -> None:
     """A preset is told wrong once, where it stands; a name that no preset has, with the nearest that one has."""
     assert refusals(file(tmp_path, "p.toml", text)) == lines
+
+
+@pytest.mark.parametrize(
+    ("table", "place"),
+    [
+        ('[[issuers]]\nissuer = "a"\naudience = "a"\nsecret = "SECRET"', "issuers[0].secret"),
+        ('[[issuers]]\nissuer = "a"\naudience = "a"\nkeys = [{kty = "oct", k = "SECRET"}]', "issuers[0].keys[0].k"),
+        ('[[issuers]]\nissuer = "a"\naudience = "a"\nkeys = "-----BEGIN PRIVATE KEY-----SECRET"', "issuers[0].keys"),
+        ('[introspection]\nclient_secret = "SECRET"', "introspection.client_secret"),
+        ('[api_keys]\npepper = "SECRET"', "api_keys.pepper"),
+    ],
+)
+def test_a_secret_does_not_stand_in_a_file(tmp_path: Path, table: str, place: str) -> None:
+    """ConfigError names its place and the two ways to give it, and does not show it."""
+    path = tmp_path / "policies.toml"
+    path.write_text(table.replace("SECRET", "x" * 40))
+    with pytest.raises(ConfigError) as raised:
+        JobConfig.from_file(path)
+    assert f'{place}: inline text is not allowed: must be "env:NAME" or "file:path"' in str(raised.value)
+    assert "xxxx" not in str(raised.value)
+
+
+def test_a_secret_comes_from_outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From a variable or a file; in Python any text is one."""
+    monkeypatch.setenv("SHARED", "v" * 40)
+    (tmp_path / "shared").write_text("f" * 40)
+    path = tmp_path / "policies.toml"
+    for secret, read in (("env:SHARED", "v" * 40), ("file:shared", "f" * 40)):
+        path.write_text(f'[[issuers]]\nissuer = "a"\naudience = "a"\nsecret = "{secret}"')
+        assert JobConfig.from_file(path).issuers[0].secret == read
+    inline = {"issuer": "a", "audience": "a", "secret": "p" * 40}
+    assert JobConfig(endpoints={}, issuers=[inline]).issuers[0].secret == "p" * 40  # type: ignore[list-item]  # as a table

@@ -1,5 +1,6 @@
 """forecourt: one config says what protects each endpoint, one ordered stack enforces it."""
 
+from forecourt.audit import AuditSink
 from forecourt.auth.credentials import Authenticator, Denied, User
 from forecourt.breakers import Breaker
 from forecourt.config import JobConfig
@@ -11,6 +12,7 @@ from forecourt.exchange import Exchange
 from forecourt.ledger import Ledger
 from forecourt.limits import Limits
 from forecourt.middleware import (
+    AuditMiddleware,
     CacheMiddleware,
     CircuitBreakerMiddleware,
     ClientsMiddleware,
@@ -37,8 +39,10 @@ from forecourt.middleware import (
 )
 from forecourt.policies import (
     Accounts,
+    Adaptive,
     ApiKey,
     ApiKeys,
+    Audit,
     Brownout,
     Cache,
     CircuitBreaker,
@@ -83,8 +87,12 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Accounts",
+    "Adaptive",
     "ApiKey",
     "ApiKeys",
+    "Audit",
+    "AuditMiddleware",
+    "AuditSink",
     "Authenticator",
     "Breaker",
     "Brownout",

@@ -31,6 +31,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from forecourt.breakers import Breaker, Breakers
 from forecourt.config_addresses import proxies, redacted, store_address
+from forecourt.config_audit import audit_sink, unsigned
 from forecourt.config_breakers import breakers_of
 from forecourt.config_cache import CacheHandle
 from forecourt.config_check import EndpointLike, misfits
@@ -148,8 +149,9 @@ class JobConfig(BaseSettings):
     possession are accepted. `revocation`: each call asks the store whether its token was revoked. `token_cache`: how
     many verified tokens a process remembers. `realm`: what challenges call the service. `tell_scopes`: a 403 names the
     scopes that the endpoint asks for. `resource`: the service's own address, of RFC 9728.
-    `queues`: where jobs wait, addresses by name. `keys`: secrets that sign jobs, `["env:NAME"]`; the first signs, all
-    verify. `upstreams`: servers that handlers call, by name.
+    `queues`: where jobs wait, addresses by name. `keys`: secrets that sign jobs, audit records and nonces,
+    `["env:NAME"]`; the first signs, all verify. `audit_log`: the file, or in Python the sink, of the audit trail.
+    `upstreams`: servers that handlers call, by name.
 
     Frozen, and equal only to itself. Raises ConfigError.
     """
@@ -194,6 +196,7 @@ class JobConfig(BaseSettings):
     queues: Annotated[Mapping[str, str], PlainValidator(queue_addresses), AfterValidator(_frozen)] = Field(
         default_factory=dict
     )
+    audit_log: Annotated[object, PlainValidator(audit_sink)] = None
     keys: Annotated[Sequence[str | bytes] | KeyRing | None, PlainValidator(key_ring)] = None
 
     _policies: Policies = PrivateAttr()
@@ -299,7 +302,10 @@ class JobConfig(BaseSettings):
     def model_post_init(self, context: object, /) -> None:
         """Make the policies ready to be looked up, once they agree with each other."""
         named, disputed = breakers_of(self.endpoints, self.default, self.upstreams)
-        strange = unknown_groups(self.endpoints, self.default, self.networks)
+        strange = [
+            *unknown_groups(self.endpoints, self.default, self.networks),
+            *unsigned(self.endpoints, self.default, self.key_ring),
+        ]
         if wrong := [*disagreements(self.endpoints, self.default, self.key_functions), *disputed, *strange]:
             raise ConfigError(*wrong)
         self._breakers = Breakers(named)

@@ -14,7 +14,8 @@ from forecourt.config_check import EndpointLike
 from forecourt.config_policies import Policies
 from forecourt.errors import ConfigError
 from forecourt.policies.api_keys import ApiKeys
-from forecourt.policies.issuer import Introspection, Issuer
+from forecourt.policies.issuer import Dpop, Introspection, Issuer
+from forecourt.policies.keys import KeyRing
 from forecourt.policies.security import SCHEMES
 from forecourt.policies.wording import Fault, nearest, not_allowed, refusal, refused
 
@@ -55,6 +56,12 @@ Authenticators = Annotated[Mapping[str, Authenticator], PlainValidator(_authenti
 """Ways to authenticate of the app's own, by name."""
 
 
+UNSHARED = (
+    "dpop.nonce: processes that share a store must believe each other's nonces; "
+    'give them a key, as in keys = ["env:FORECOURT_KEY"]'
+)
+
+
 class Believing(Protocol):
     """What a check needs to know of a config."""
 
@@ -62,12 +69,21 @@ class Believing(Protocol):
     api_keys: ApiKeys | None
     introspection: Introspection | None
     authenticators: Authenticators
+    dpop: Dpop | None
+    store: str
+
+    @property
+    def key_ring(self) -> KeyRing | None:
+        """The keys that `keys` names."""
+        ...
 
 
 def uncredited(config: Believing, policies: Policies, endpoints: Sequence[EndpointLike]) -> list[str]:
     """Return a line for each policy that nobody could meet, once for each place in the config."""
     known = _schemes(config)
     lines: list[str] = []
+    if config.dpop is not None and config.dpop.nonce is not None and _is_shared(config.store) and not config.key_ring:
+        lines.append(UNSHARED)
     for endpoint in endpoints:
         with suppress(ConfigError):  # told by the check of the policies themselves
             policy = policies.of(endpoint.name, endpoint.protocol)
@@ -75,6 +91,10 @@ def uncredited(config: Believing, policies: Policies, endpoints: Sequence[Endpoi
                 place = f"security of {policy.fields['security'].source}"
                 lines += _unmet(place, policy.security.schemes, known)
     return list(dict.fromkeys(lines))
+
+
+def _is_shared(store: str) -> bool:
+    return not store.startswith("memory:")
 
 
 def metadata_address(resource: str) -> str:

@@ -1,7 +1,8 @@
 """A config file: TOML, YAML or JSON by its suffix, with secrets and presets put in their places.
 
 Any text `env:NAME` or `file:PATH` (relative to the config file) stands for that variable's or file's value,
-which no message ever shows. A table `[presets.NAME]` holds fields of an endpoint policy; an endpoint that says
+which no message ever shows. A field that holds a secret takes nothing else: a file is shown, copied and kept with the
+code. A table `[presets.NAME]` holds fields of an endpoint policy; an endpoint that says
 `preset = "NAME"` has them, except those it gives itself.
 """
 
@@ -19,6 +20,15 @@ from forecourt.policies.endpoint import EndpointPolicy
 from forecourt.policies.wording import Place, nearest, not_allowed, problems, spelt
 
 Table = dict[str, object]
+
+_SECRETS = {
+    "issuers": frozenset({"secret", "k", "d"}),
+    "introspection": frozenset({"client_secret"}),
+    "api_keys": frozenset({"pepper"}),
+}
+"""Fields that hold secrets, by the field of the config that they are in; `k` and `d` are those of a JWK."""
+
+_INLINE = 'inline text is not allowed: must be "env:NAME" or "file:path"; secrets do not stand in a config file'
 
 PRESETS: Mapping[str, Mapping[str, object]] = MappingProxyType({})
 """Presets that every file has, by name; a file's own preset of the same name comes first."""
@@ -108,11 +118,20 @@ def _revealed(value: object, place: Place, folder: Path, wrong: list[str]) -> ob
         return {str(key): _revealed(each, (*place, str(key)), folder, wrong) for key, each in value.items()}
     if not isinstance(value, str):
         return value
+    if _is_inline_secret(value, place):
+        wrong.append(f"{spelt(place)}: {_INLINE}")
+        return value
     try:
         return _secret(value, folder)
     except ConfigError as error:
         wrong.append(f"{spelt(place)}: {error}")
         return value
+
+
+def _is_inline_secret(text: str, place: Place) -> bool:
+    if text.startswith(("env:", "file:")):
+        return False
+    return place[-1] in _SECRETS.get(str(place[0]), ()) or (place[0] == "issuers" and "PRIVATE KEY-----" in text)
 
 
 def _secret(text: str, folder: Path) -> str:

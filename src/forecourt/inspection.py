@@ -7,10 +7,11 @@ from starlette.middleware.cors import CORSMiddleware
 
 from forecourt.config import JobConfig, ResolvedPolicy
 from forecourt.errors import ConfigError
+from forecourt.layers.authenticating import opened
 from forecourt.middleware import PolicyMiddleware
 from forecourt.routing import Endpoint, RouteTable
 from forecourt.stack import in_order
-from forecourt.types import ASGIApp, Scope
+from forecourt.types import ASGIApp, Scope, SystemClock
 
 
 class Inspection(NamedTuple):
@@ -35,7 +36,7 @@ def inspect(app: ASGIApp) -> Inspection:
     table = RouteTable.compile(mine[-1].app, config.routes, scope)
     layers = tuple(layer for stack in mine for layer in stack.layers)
     try:
-        problems = config.check(table.endpoints, in_order(layers))
+        problems = [*config.check(table.endpoints, in_order(layers)), *_unusable(config)]
     except ConfigError as error:
         problems = list(error.problems)
     return Inspection(
@@ -45,6 +46,15 @@ def inspect(app: ASGIApp) -> Inspection:
         _hints(outermost),
         config,
     )
+
+
+def _unusable(config: JobConfig) -> Sequence[str]:
+    """Return a line for each key that is of no use, such as one that is too weak; nothing is fetched."""
+    try:
+        opened(config, SystemClock())
+    except ConfigError as error:
+        return error.problems
+    return []
 
 
 def stack_of(app: ASGIApp, layer: str) -> PolicyMiddleware:

@@ -320,6 +320,12 @@ class SecurityHeadersMiddleware(PolicyMiddleware):
     installs = ("headers",)
 
 
+class AuditMiddleware(PolicyMiddleware):
+    """The stack with the audit trail alone."""
+
+    installs = ("audit",)
+
+
 class WebhookMiddleware(PolicyMiddleware):
     """The stack with the signatures of webhooks alone."""
 

@@ -142,6 +142,8 @@ def _refreshing(families: "Families", runtime: Runtime) -> Callable[[], None]:
     def refresh() -> None:
         families.leases.set(len(runtime.heartbeat))
         families.mismatches.set(runtime.mismatches)
+        for breaker in runtime.config.breakers:
+            families.stands(breaker.name, breaker.state)
 
     return refresh
 

@@ -13,6 +13,7 @@ from forecourt.config import JobConfig
 from forecourt.errors import StoreError
 from forecourt.leases import Heartbeat
 from forecourt.ledger import open_store
+from forecourt.losses import Losses
 from forecourt.principals import Keys
 from forecourt.responses import Renderer, render
 from forecourt.stores.contract import Answer, Question, Settlement, Store
@@ -49,6 +50,7 @@ class Runtime:
         self.closing: list[Callable[[], Awaitable[None]]] = [config.outgoing.close]
         """What else is closed with the store."""
         self._settling = Works()
+        self._losses = Losses(clock)
         self._opening: asyncio.Task[None] | None = None
         self._users = 0
 
@@ -93,9 +95,9 @@ class Runtime:
     async def _settle(self, settlements: Sequence[Settlement]) -> None:
         try:
             await self.store.settle(settlements)
+            self._losses.told(settlements)
         except StoreError as error:
-            kinds = sorted({settlement.kind for settlement in settlements})
-            logger.warning("settlements lost (%s): %s; what was granted ends with its lease", ", ".join(kinds), error)
+            self._losses.lost(settlements, error)
         except Exception:
             logger.exception("settlements lost; what was granted ends with its lease")
 

@@ -15,6 +15,7 @@ from forecourt.config_cache import cached_here
 from forecourt.errors import ConfigError
 from forecourt.exchange import Asks, Chain, Waits
 from forecourt.jobs.running import JobRunner
+from forecourt.layers.audit import AuditLayer
 from forecourt.layers.auth import AuthLayer
 from forecourt.layers.authenticating import authentication_of
 from forecourt.layers.cache import CacheLayer
@@ -35,6 +36,8 @@ from forecourt.layers.offload import OffloadLayer
 from forecourt.layers.rate_limit import RateLimitLayer
 from forecourt.layers.retry import RetryLayer
 from forecourt.layers.security_headers import SecurityHeadersLayer
+from forecourt.layers.shedder import shedder_of
+from forecourt.layers.shedding import SheddingLayer
 from forecourt.layers.timeout import TimeoutLayer
 from forecourt.layers.upstreams import UpstreamsLayer
 from forecourt.layers.webhook import WebhookLayer
@@ -79,7 +82,8 @@ def _invalidates(app: ASGIApp, site: Site) -> ASGIApp | None:
     if site.endpoint is None or site.policy is None or site.endpoint.protocol == "websocket":
         return None
     uri = _unsafe(site.endpoint) and any(_keeps(each, site) for each in _of_path(site.endpoint, site.table))
-    if not site.policy.invalidates and not uri:
+    groups = _unsafe(site.endpoint) and any(_keeps(each, site) for each in site.table.endpoints)
+    if not site.policy.invalidates and not uri and not groups:
         return None
     return InvalidatesLayer(app, tags=site.policy.invalidates, caching=site.caching, uri=uri)
 
@@ -129,6 +133,15 @@ def _rate_limit(app: ASGIApp, site: Site) -> ASGIApp | None:
     if site.endpoint is None or site.policy is None or not site.policy.rate_limit:
         return None
     return RateLimitLayer(app, policy=site.policy.rate_limit, endpoint=site.endpoint, runtime=site.runtime)
+
+
+def _concurrency(app: ASGIApp, site: Site) -> ASGIApp | None:
+    if site.endpoint is None or site.policy is None:
+        return None
+    if (policy := site.policy.adaptive) is not None:
+        shedder = shedder_of(policy, site.endpoint.name, site.runtime)
+        return SheddingLayer(app, shedder=shedder, priority=site.policy.priority, shadow=policy.shadow)
+    return _where("concurrency", ConcurrencyLayer)(app, site)
 
 
 def _webhook(app: ASGIApp, site: Site) -> ASGIApp | None:
@@ -212,7 +225,7 @@ ROWS: tuple[Row, ...] = (
     Row(
         "concurrency",
         "stands or falls with the rate limits, in the same group of the one trip",
-        _where("concurrency", ConcurrencyLayer),
+        _concurrency,
     ),
     Row(
         "max_body",
@@ -221,6 +234,11 @@ ROWS: tuple[Row, ...] = (
     ),
     Row("content", "refused before it costs anything or is claimed", _where("content", ContentLayer)),
     Row("webhook", "reads the whole body, within its bound; above all that costs", _webhook),
+    Row(
+        "audit",
+        "below all that refuses callers; above all that may answer, replays included",
+        _where("audit", AuditLayer),
+    ),
     Row(
         "idempotency",
         "below the limits, which every call meets; a replay costs no credits",

@@ -46,6 +46,8 @@ FLOORS = (
         "limit_fields",
         "stores",
         "leases",
+        "fleet",
+        "losses",
         "timers",
     ),
     (
@@ -54,6 +56,7 @@ FLOORS = (
         "exchange",
         "shared",
         "health",
+        "audit",
         "caching",
         "key_book",
         "ledger",

@@ -11,11 +11,14 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from forecourt import Concurrency, Dpop, EndpointPolicy, FixedWindow, Security
+from forecourt import Concurrency, Dpop, EndpointPolicy, FixedWindow, JobConfig, Security
 from forecourt.auth.jose import SigningKey
+from forecourt.auth.nonces import Nonces
+from forecourt.policies.keys import KeyRing
 from forecourt.stores.contract import Store
 from forecourt.stores.redis.client import Client
 from forecourt.stores.redis.store import RedisStore
+from forecourt.testing import FakeIssuer
 from tests.asgi import Answer, http
 from tests.auth.service import Guarded, challenges, problem
 from tests.callers import Caller, settle_down
@@ -212,3 +215,83 @@ async def test_a_call_that_waits_for_a_lease_may_ask_again() -> None:
         service.clock.advance(0.05)
         await settle_down()
     assert (await second.end()).status == 200
+
+
+def told(answer: Answer) -> str | None:
+    """Return the nonce of an answer."""
+    (start,) = answer.starts
+    return next((value.decode() for name, value in start["headers"] if name == b"dpop-nonce"), None)
+
+
+async def test_a_proof_must_carry_our_nonce() -> None:
+    """401 use_dpop_nonce tells the one to use; with it the call counts, and what was refused consumed nothing (§8)."""
+    policy = EndpointPolicy(security=Security(), rate_limit=FixedWindow(limit=1, window=60))
+    holder = Holder(Guarded(policy=policy, dpop=Dpop(nonce=300)))
+    answers = [await holder.show(holder.proof(nonce=nonce)) for nonce in (None, "made up", 7)]
+    for answer in answers:
+        assert (answer.status, problem(answer)) == (401, "invalid-credentials")
+        assert 'error="use_dpop_nonce"' in challenges(answer)[1]
+        assert "error" not in challenges(answer)[0]
+    nonce = told(answers[-1])
+    good = await holder.show(holder.proof(nonce=nonce))
+    assert (good.status, told(good)) == (200, None)
+    assert (await holder.show(holder.proof(nonce=nonce))).status == 429
+
+
+async def test_nonces_rotate() -> None:
+    """One counts for half of `nonce` at least, then the next is told with the answer, and `nonce` seconds at most."""
+    holder = Holder(Guarded(dpop=Dpop(nonce=300)))
+    first = told(await holder.show(holder.proof()))
+    start = holder.service.clock.now()
+    left = 150_000_000 - start % 150_000_000
+    holder.service.clock.advance((left - 1) / 1_000_000)
+    answer = await holder.show(holder.proof(nonce=first))
+    assert (answer.status, told(answer)) == (200, None)
+    holder.service.clock.advance(0.000001)
+    answer = await holder.show(holder.proof(nonce=first))
+    second = told(answer)
+    assert answer.status == 200
+    assert second not in (None, first)
+    holder.service.clock.advance(149.999999)
+    assert (await holder.show(holder.proof(nonce=first))).status == 200
+    holder.service.clock.advance(0.000001)
+    assert (await holder.show(holder.proof(nonce=first))).status == 401
+    assert (await holder.show(holder.proof(nonce=second))).status == 200
+
+
+async def test_processes_with_one_key_believe_each_other() -> None:
+    """Without a store between them; others' nonces are none, whatever the key they were signed with."""
+    ring = [b"k" * 32]
+    first = Guarded(dpop=Dpop(nonce=300), keys=ring)
+    holder = Holder(first)
+    nonce = told(await holder.show(holder.proof()))
+    for keys, status in ((ring, 200), ([b"n" * 32, *ring], 200), ([b"n" * 32], 401), (None, 401)):
+        holder.service = Guarded(dpop=Dpop(nonce=300), keys=keys, issuer=first.issuer)
+        assert (await holder.show(holder.proof(nonce=nonce))).status == status
+
+
+async def test_a_clock_that_is_ahead_gives_nonces_that_count() -> None:
+    """By one period, no more: without the key nobody makes one of the future."""
+    nonces = Nonces(KeyRing([b"k" * 32]), 300_000_000)
+    now = NOW * 1_000_000
+    ahead = [nonces.judge(nonces.current(now + step * 150_000_000), now) for step in (-2, -1, 0, 1, 2)]
+    assert ahead == ["bad", "due", "fresh", "fresh", "bad"]
+    period, name, signature = nonces.current(now).split(".")
+    forged = (f"{int(period, 16) + 1:x}.{name}.{signature}", f"{period}.{name}", f"é.{name}.{signature}", "x" * 300)
+    assert [nonces.judge(each, now) for each in forged] == ["bad"] * 4
+
+
+def test_processes_of_one_store_need_a_key_for_nonces() -> None:
+    """The start fails and names it; a process alone does without."""
+    issuer = FakeIssuer()
+    security = EndpointPolicy(security=Security())
+    kept: tuple[tuple[str, list[str | bytes] | None, int], ...] = (
+        ("redis://127.0.0.1", None, 1),
+        ("redis://127.0.0.1", [b"k" * 32], 0),
+        ("memory://", None, 0),
+    )
+    for store, keys, lines in kept:
+        config = JobConfig(default=security, issuers=[issuer.policy], dpop=Dpop(nonce=300), store=store, keys=keys)
+        found = [line for line in config.check([], ["security"]) if "nonce" in line]
+        assert len(found) == lines
+        assert all('keys = ["env:FORECOURT_KEY"]' in line for line in found)

@@ -1,13 +1,20 @@
 """Keys of a config that can never work stop the start, with their place and never their text."""
 
+import sys
 from pathlib import Path
+from typing import cast
 
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from forecourt import ConfigError, Issuer
+from forecourt.auth.authentication import Authentication, Means
+from forecourt.auth.fetching import Fetcher
 from forecourt.auth.jose import SigningKey
+from forecourt.auth.opening import DEVELOPMENT_KEY, development_secret
+from forecourt.auth.remembered import Remembered
+from forecourt.testing import FakeClock
 from tests.auth.service import Guarded
 
 
@@ -51,3 +58,47 @@ async def test_keys_come_as_pem_jwk_or_sets(tmp_path: Path) -> None:
     jwk = SigningKey.generate().jwk()
     service = Guarded(issuers=[issuer(keys=[pem(), f"file:{path}", jwk, {"keys": [jwk, {"kty": "new"}]}])])
     assert (await service.showing()).status == 401
+
+
+@pytest.mark.parametrize(
+    ("module", "line"), [("jose", "tokens need joserfc"), ("fetching", "fetching keys needs httpx")]
+)
+async def test_a_missing_extra_is_named(module: str, line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """ConfigError says what to install."""
+    monkeypatch.setitem(sys.modules, f"forecourt.auth.{module}", None)
+    published = issuer(jwks_url="https://issuer.example/keys")
+    with pytest.raises(ConfigError, match=rf"{line}: pip install 'forecourt\[auth\]'"):
+        Authentication(Means([published]), FakeClock())
+
+
+def test_an_issuer_is_given_once() -> None:
+    """Also where no config has looked at them."""
+    with pytest.raises(ConfigError, match="is given twice"):
+        Authentication(Means([issuer(keys=pem())] * 2), FakeClock())
+
+
+def test_a_development_key_that_cannot_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """ConfigError names its file: no text in it, or no way to make it."""
+    path = tmp_path / "key"
+    path.write_bytes(b"\xff\xfe")
+    for named, line in ((path, "cannot be read: UnicodeDecodeError"), (tmp_path / ("x" * 300), "cannot be")):
+        monkeypatch.setenv(DEVELOPMENT_KEY, str(named))
+        with pytest.raises(ConfigError, match=line):
+            development_secret()
+
+
+async def test_nothing_was_fetched_yet() -> None:
+    """Closing what was never used does nothing."""
+    await Fetcher().close()
+
+
+def test_a_key_shows_its_kind_alone() -> None:
+    """Its id too; and what a library raises over a signature is no."""
+    key = SigningKey.generate("ES256", "one").verifying
+    assert repr(key) == "<EC key one>"
+    assert not key.verifies("ES256", cast("bytes", None), b"x" * 64)
+
+
+def test_what_is_remembered_is_counted() -> None:
+    """Nothing at first."""
+    assert len(Remembered(1, 1)) == 0

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 
 import pytest
 from starlette.requests import Request
@@ -22,6 +23,7 @@ from forecourt.types import SECOND
 from tests.asgi import http, websocket
 from tests.auth.service import Guarded, challenges, problem
 from tests.callers import Caller, settle_down
+from tests.servers import STARTING, Cluster
 
 ISSUER = "https://issuer.example"
 on_both = pytest.mark.parametrize("stores", ["memory", pytest.param("valkey", marks=pytest.mark.valkey)], indirect=True)
@@ -87,6 +89,57 @@ async def test_a_revoked_token_is_refused_in_the_one_trip(stores: Counting) -> N
         assert 'error="invalid_token", error_description="the token was revoked"' in challenges(answer)[0]
     assert [(await service.bearing(other)).status for _ in range(3)] == [200, 200, 429]
     assert stores.trips == [["revoked", "revoked", "fixed_window"]] * 7
+
+
+@pytest.mark.valkey
+async def test_a_revocation_holds_on_a_cluster(valkey_cluster: Cluster) -> None:
+    """Whatever slots token, subject and limit are in, for every process; the refused consume nothing of the limit."""
+    policy = EndpointPolicy(security=Security(), rate_limit=FixedWindow(limit=4, window=3600))
+    async with on_cluster(valkey_cluster) as store, on_cluster(valkey_cluster) as other:
+        first = Guarded(policy=policy, revocation=True, store=store)
+        second = Guarded(policy=policy, revocation=True, store=other, issuer=first.issuer)
+        revocations = Revocations(store, clock=first.clock)
+        tokens = [first.token(jti=name, subject=f"caller {name}") for name in ("one", "two", "three", "four")]
+        for service in (first, second):
+            assert [(await service.bearing(token)).status for token in tokens] == [200] * 4
+        await revocations.revoke_token(ISSUER, "one")
+        await revocations.revoke_subject(ISSUER, "caller two")
+        for service in (first, second):
+            assert [(await service.bearing(token)).status for token in tokens] == [401, 401, 200, 200]
+        another = first.token(jti="five", subject="caller one")
+        assert [(await second.bearing(another)).status for _ in range(3)] == [200, 200, 429]
+
+
+@pytest.mark.valkey
+async def test_with_a_cluster_down_nobody_can_tell(valkey_cluster: Cluster) -> None:
+    """503 for who was revoked and who was not; once it is back, as before."""
+    async with on_cluster(valkey_cluster, deadline=0.5) as store:
+        service = Guarded(revocation=True, store=store)
+        good, revoked = service.token(jti="good"), service.token(jti="revoked")
+        await Revocations(store, clock=service.clock).revoke_token(ISSUER, "revoked")
+        for node in valkey_cluster.nodes:
+            node.stall()
+        for token in (good, revoked):
+            answer = await service.bearing(token)
+            assert (answer.status, problem(answer)) == (503, "store-unavailable")
+        for node in valkey_cluster.nodes:
+            node.resume()
+        answers: list[int] = []
+        async with asyncio.timeout(STARTING):
+            while answers != [200, 401]:
+                answers = [(await service.bearing(token)).status for token in (good, revoked)]
+                assert set(answers) <= {200, 401, 503}
+                assert answers[1] != 200
+                await asyncio.sleep(0.01)
+
+
+@asynccontextmanager
+async def on_cluster(cluster: Cluster, deadline: float = 2) -> AsyncIterator[RedisStore]:
+    """Open a store of a process on a cluster."""
+    store = RedisStore(Client(cluster.url, deadline=deadline))
+    await store.open()
+    yield store
+    await store.close()
 
 
 @on_both

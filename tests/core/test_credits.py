@@ -2,7 +2,7 @@
 
 import pytest
 
-from forecourt.core.books import MOST_KNOWN, MOST_SWEPT, Line
+from forecourt.core.books import MOST_ATTEMPTS, MOST_KNOWN, MOST_SWEPT, Line
 from forecourt.core.credits import CHARGE, MOST_PREPAID
 from forecourt.core.operations import operation
 from forecourt.core.periods import DAY
@@ -70,6 +70,68 @@ def test_a_kept_id_is_not_charged_again(funded: Kept) -> None:
     assert charge(funded, "a", 30) == (1, 40, -1, 30, 30)
     settle(funded, "a", 0, keep=DAY)
     assert charge(funded, "a", 30) == (1, 40, -1, 30, 30)
+
+
+def test_attempts_of_one_id_share_one_hold(funded: Kept) -> None:
+    """The second takes nothing more; what one gives back stays with the other, who pays, or gives all back."""
+    charge(funded, "a/1", 30)
+    assert charge(funded, "a/2", 30) == (1, 70, -1, 30, 30)
+    settle(funded, "a/1", 0)
+    assert charge(funded, "", 0) == (1, 70, -1, 0, 30)
+    settle(funded, "a/2", 20)
+    settle(funded, "a/1", 20)
+    assert charge(funded, "", 0) == (1, 80, -1, 0, 0)
+    charge(funded, "b/1", 30)
+    charge(funded, "b/2", 30)
+    for attempt in ("b/1", "b/2"):
+        settle(funded, attempt, 0)
+    assert charge(funded, "", 0) == (1, 80, -1, 0, 0)
+
+
+def test_an_attempt_that_was_never_charged_settles_nothing(funded: Kept) -> None:
+    """Neither what another holds, nor what another's expired hold left to be paid."""
+    charge(funded, "a/1", 30)
+    for amount in (0, 10):
+        settle(funded, "a/2", amount)
+    assert charge(funded, "", 0) == (1, 70, -1, 0, 30)
+    funded.advance(MINUTE)
+    balance(funded)
+    for amount in (0, 10):
+        settle(funded, "a/2", amount)
+    assert balance(funded) == 100
+    settle(funded, "a/1", 30)
+    assert balance(funded) == 70
+
+
+def test_late_attempts_pay_once(funded: Kept) -> None:
+    """Their hold expired: the first to settle pays, and who settles while another attempt holds does not."""
+    for attempt in ("a/1", "a/2"):
+        charge(funded, attempt, 30)
+    funded.advance(MINUTE)
+    balance(funded)
+    for attempt in ("a/1", "a/2"):
+        settle(funded, attempt, 30, keep=DAY)
+    assert balance(funded) == 70
+    charge(funded, "b/1", 30)
+    funded.advance(MINUTE)
+    charge(funded, "b/2", 30)
+    for attempt in ("b/1", "b/2"):
+        settle(funded, attempt, 30)
+    assert balance(funded) == 40
+
+
+def test_a_joined_hold_lasts_as_long_as_its_last_attempt(funded: Kept) -> None:
+    """Whoever takes over begins anew; more than eight attempts are not remembered, the first go."""
+    charge(funded, "a/0", 30)
+    for number in range(1, MOST_ATTEMPTS + 1):
+        funded.advance(MINUTE - 1)
+        assert charge(funded, f"a/{number}", 30) == (1, 70, -1, 30, 30)
+    settle(funded, "a/0", 0)
+    assert charge(funded, "", 0)[4] == 30
+    for number in range(1, MOST_ATTEMPTS + 1):
+        assert balance(funded) == 70
+        settle(funded, f"a/{number}", 0)
+    assert balance(funded) == 100
 
 
 def test_an_empty_account_refuses_and_writes_nothing() -> None:

@@ -22,6 +22,7 @@ Choice = TypeVar("Choice")
 
 LINES = 100
 IDS = "abcde"
+ATTEMPTS = ("a/1", "a/2", "b/1")
 TERMS = [(0, 0, 0), *product((DAILY, WEEKLY, MONTHLY), (1, 5, 20), (0, 3, 30))]
 
 Step = tuple[int, str, tuple[Arg, ...]]
@@ -66,14 +67,14 @@ def leasing(dice: Dice) -> Step:
 def banking(dice: Dice, plans: list[tuple[int, int, int]]) -> Step:
     """Choose a step of the ledger for a caller under one of these plans."""
     passing = dice.of(0, 0, 0, 0, 0, 1, SECOND, MINUTE, 3600 * SECOND, DAY, 3 * DAY, 20 * DAY, 401 * DAY, -SECOND, -DAY)
-    amount, hold, own = dice.of(1, 0, 2, 5, 10, 25), dice.of(MINUTE, 1, 2 * DAY), dice.of(*IDS)
+    amount, hold, own = dice.of(1, 0, 2, 5, 10, 25), dice.of(MINUTE, 1, 2 * DAY), dice.of(*IDS, *ATTEMPTS)
     match dice.of("charge", "settle", "charge", "settle", "hold", "grant", "history"):
         case "charge":
             return passing, "credits_charge", (amount, hold, own, *dice.of(*plans), LINES)
         case "settle":
             return passing, "credits_settle", (amount, own, dice.of(0, 0, MINUTE, DAY), LINES)
         case "hold":
-            return passing, "credits_hold", (hold, dice.several(*IDS))
+            return passing, "credits_hold", (hold, dice.several(*IDS, *ATTEMPTS))
         case "grant":
             return passing, "credits_grant", (dice.of(3, 10, -4), own, dice.of(MINUTE, 9 * DAY), LINES)
         case _:

@@ -388,3 +388,17 @@ async def test_a_policy_of_the_default_is_skipped_where_keys_would_be_nobodys() 
     assert resolved is not None
     assert resolved.idempotency is None
     assert resolved.skipped == ("idempotency of default: anonymous callers need a key of their own",)
+
+
+async def test_chosen_fields_make_two_payloads_the_same() -> None:
+    """What stands beside them may change; they may not, nor may a body that is none of that kind."""
+    service = Keyed(fields=("/amount", "/to/name"))
+    first, again, other = (
+        b'{"amount": 5, "to": {"name": "a"}, "at": 1}',
+        b'{"at":2,"to":{"name":"a"},"amount":5}',
+        b'{"amount": 6, "to": {"name": "a"}, "at": 1}',
+    )
+    assert (await service.post(body=first)).status == 201
+    assert (await service.post(body=again)).headers["idempotent-replayed"] == "true"
+    assert [(await service.post(body=body)).status for body in (other, b"amount=5", first + b" ")] == [422, 422, 201]
+    assert service.runs == 1

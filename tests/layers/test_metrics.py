@@ -13,6 +13,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Mount, Route, WebSocketRoute
 
 from forecourt import (
+    CircuitBreaker,
     Concurrency,
     Credits,
     EndpointPolicy,
@@ -210,6 +211,18 @@ async def test_alone_and_under_another_name() -> None:
     assert await samples(config, "shop_requests_total", "endpoint", "status") == {("unrouted", "204"): 2}
     buckets = await samples(config, "shop_request_duration_seconds_bucket", "endpoint", "outcome", "le")
     assert [le for name, outcome, le in buckets if outcome == "ok"] == ["0.5", "1.0", "+Inf"]
+
+
+async def test_where_breakers_stand_is_read_when_somebody_asks() -> None:
+    """A breaker is its name and a number; no request is needed for it to change."""
+    policy = EndpointPolicy(circuit_breaker=CircuitBreaker(name="bank"), tracing="off", logging="off")
+    config = JobConfig(endpoints={"pay": policy})
+    await get(starlette(config, Route("/", text, name="pay")), "/")
+    found = []
+    for change in (config.breaker("bank").close, config.breaker("bank").open, config.breaker("bank").close):
+        change()
+        found.append(await samples(config, "forecourt_breaker_state", "breaker"))
+    assert found == [{("bank",): 0}, {("bank",): 2}, {("bank",): 0}]
 
 
 WORKER = """

@@ -35,6 +35,10 @@ def test_what_is_meant_without_a_word() -> None:
         ("max_records", 0, "must be greater than 0"),
         ("fingerprint", set(), "at least 1"),
         ("fingerprint", {"headers"}, "method"),
+        ("fields", ("$.order.amount",), r'must be a JSON pointer .*did you mean "/order/amount"'),
+        ("fields", ("/a~b",), 'did you mean "/a~0b"'),
+        ("fields", ("/a", "/b", "/a"), "must be there once"),
+        ("fields", tuple(f"/{number}" for number in range(33)), "at most 32 JSON pointers"),
         ("lock", 1, "unknown word"),
     ],
 )
@@ -42,6 +46,14 @@ def test_what_cannot_be(field: str, value: object, reason: str) -> None:
     """Each refusal says what may be instead."""
     with pytest.raises(ValidationError, match=reason):
         Idempotency(**{field: value})  # type: ignore[arg-type]  # the mistake under test
+
+
+def test_fields_are_fields_of_the_body() -> None:
+    """Where the body does not count, neither do they; names and escapes are read as RFC 6901 §3 and §4 say."""
+    with pytest.raises(ValidationError, match='fingerprint must have "body"'):
+        Idempotency(fields=("/a",), fingerprint={"path"})
+    policy = Idempotency(fields=("/order/items/0", "/a~1b~01", ""))
+    assert [pointer.names for pointer in policy.pointers()] == [("order", "items", "0"), ("a/b~1",), ()]
 
 
 def test_a_key_without_a_function_is_refused() -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -19,6 +20,15 @@ def idempotency_kills(trials: int = 300) -> Iterator[Result]:
     yield Result("kill -9 under idempotency claims", f"{trials} trials", f"{faults} faults", faults == 0)
 
 
+def cache_marks(requests: int = 200_000) -> Iterator[Result]:
+    """Requests of 50 principals over four processes: no answer of the cache carries another caller's mark."""
+    command = [sys.executable, "-m", "tests.soak.cache_marks", "--requests", str(requests)]
+    leaked = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False).returncode
+    yield Result(
+        "marks of callers in kept answers", f"{requests:,} requests", "a leak" if leaked else "none", not leaked
+    )
+
+
 SOAKS: dict[str, Callable[[], Iterator[Result]]] = {
     "over-admission": over_admission.over_admission,
     "cut-connections": faults.cut_connections,
@@ -26,6 +36,7 @@ SOAKS: dict[str, Callable[[], Iterator[Result]]] = {
     "gone-and-back": faults.gone_and_back,
     "kill-9": faults.kill_9,
     "idempotency-kills": idempotency_kills,
+    "cache-marks": cache_marks,
     "cluster": topologies.cluster,
     "sentinel": topologies.sentinel,
 }

@@ -3,7 +3,7 @@
     python -m tests.soak.cache_marks --requests 1000000 --processes 4
 
 Every handler writes into its answer for whom it was made: the principal, else the cookie or the authorization, else
-"anonymous"; the path; the language where it varies on it; and sets a cookie of the caller's now and then. Whoever finds
+"anonymous"; the path; the language where it varies on it; and sets a cookie of this one call at times. Whoever finds
 something else than their own in an answer has found a leak. Entries live for a blink, so that stale answers are
 refreshed in the background, waited for and invalidated all the time.
 """
@@ -15,7 +15,7 @@ import os
 import random
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -44,6 +44,11 @@ def mark_of(headers: Sequence[tuple[bytes, bytes]]) -> str:
     return own.decode() if own else "anonymous"
 
 
+def cookie_of(headers: Sequence[tuple[bytes, bytes]]) -> str:
+    """Return the cookie that an answer to this request, and to no other, may set."""
+    return f"session={dict(headers)[b'x-call'].decode()}"
+
+
 async def answer(request: Request) -> Response:
     """Answer with all marks, as the kind of endpoint does."""
     raw = request.scope["headers"]
@@ -59,7 +64,7 @@ async def answer(request: Request) -> Response:
     if kind == "private":
         fields["cache-control"] = "private"
     if kind == "cookies" and random.random() < 0.5:
-        fields["set-cookie"] = f"session={mark}"
+        fields["set-cookie"] = cookie_of(raw)
     said = language if "vary" in fields else "any"
     return PlainTextResponse(f"{mark} {request.url.path} {said}", headers=fields)
 
@@ -67,7 +72,8 @@ async def answer(request: Request) -> Response:
 def stack(url: str, **store: object) -> PolicyMiddleware:
     """Return one process's stack, with who is signed in named as auth will."""
     cache = Cache(ttl=0.2, stale_while_revalidate=0.3, stale_if_error=0.3, tags={"kind:{kind}", "number:{number}"})
-    config = JobConfig(store=url, endpoints={"answer": EndpointPolicy(cache=cache)})
+    policy = EndpointPolicy(cache=cache, tracing="off", metrics="off", logging="off")
+    config = JobConfig(store=url, endpoints={"answer": policy})
     app = Starlette(routes=[Route("/{kind}/{number}", answer, name="answer")])
     inner = PolicyMiddleware(app, config=config, layers=LAYERS[1:], **store)  # type: ignore[arg-type]  # a store
     return PolicyMiddleware(SignedIn(inner), config=config, layers=LAYERS[:1])
@@ -88,6 +94,7 @@ def request(chance: random.Random) -> tuple[str, list[tuple[bytes, bytes]]]:
             fields.append((b"authorization", own))
         case _:
             pass
+    fields.append((b"x-call", b"%d" % chance.getrandbits(64)))
     if (language := chance.choice(LANGUAGES)) is not None:
         fields.append((b"accept-language", language))
     if chance.random() < 0.05:
@@ -100,18 +107,24 @@ def leak(path: str, fields: Sequence[tuple[bytes, bytes]], found: Answer) -> str
     mark, language = mark_of(fields), dict(fields).get(b"accept-language", b"none").decode()
     said = found.body.decode().split(" ")
     mine = [mark, path, said[2] if said[2] == "any" else language]
-    cookie = found.headers.get("set-cookie", f"session={mark}")
-    if said != mine or cookie != f"session={mark}" or found.status != 200:
+    cookie = found.headers.get("set-cookie", cookie_of(fields))
+    if said != mine or cookie != cookie_of(fields) or found.status != 200:
         return f"{path} {fields}: {said} {found.headers}"
     return None
 
 
-async def ask(apps: Sequence[PolicyMiddleware], requests: int, seed: int) -> Counter[str]:
-    """Make so many requests; return how the cache answered, and every leak under "leak …"."""
+async def ask(
+    apps: Sequence[PolicyMiddleware], requests: int, seed: int, between: Callable[[], object] = lambda: None
+) -> Counter[str]:
+    """Make so many requests; return how the cache answered, and every leak under "leak …".
+
+    `between` is called before each request, at which a clock of a test may go on.
+    """
     chance = random.Random(seed)
     outcomes: Counter[str] = Counter()
 
     async def one() -> None:
+        between()
         path, fields = request(chance)
         found = await call(chance.choice(apps), http(path, headers=fields))
         wrong = leak(path, fields, found)

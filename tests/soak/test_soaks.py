@@ -50,6 +50,7 @@ def test_soaks_are_listed() -> None:
         "gone-and-back",
         "kill-9",
         "idempotency-kills",
+        "cache-marks",
         "cluster",
         "sentinel",
     ]

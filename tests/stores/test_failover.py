@@ -122,6 +122,24 @@ async def test_one_line_tells_of_each_change(caplog: pytest.LogCaptureFixture) -
     assert [record.levelname for record in caplog.records] == ["ERROR", "INFO"]
 
 
+async def test_a_store_that_flaps_fills_no_log(caplog: pytest.LogCaptureFixture) -> None:
+    """Of a thousand changes at once two are told; the rest are counted in the next line, even if all is well since."""
+    store, clock = Breakable(), FakeClock()
+    failing = FailoverStore(store, MemoryStore(clock), clock)
+    with caplog.at_level(logging.INFO, "forecourt"):
+        for _ in range(500):
+            for error in (StoreDown("gone"), None):
+                store.error = error
+                await failing.decide([window("open")])
+        assert len(caplog.records) == 2
+        clock.advance(10)
+        for _ in range(3):
+            await failing.decide([window("open")])
+    assert [record.getMessage() for record in caplog.records[2:]] == [
+        "store back: the store answers (998 changes since the last line)"
+    ]
+
+
 async def test_opening_and_closing_are_the_stores() -> None:
     """The local store needs neither."""
     store, failing = failover()

@@ -25,6 +25,7 @@ from forecourt.core.tokens import DESCRIPTIONS
 from forecourt.errors import ConfigError
 from forecourt.policies.api_keys import ApiKeys
 from forecourt.policies.issuer import Dpop, Introspection, Issuer, TokenCache
+from forecourt.policies.keys import KeyRing
 from forecourt.policies.quantities import microseconds
 from forecourt.policies.texts import loopback
 from forecourt.types import Clock, Scope
@@ -61,6 +62,7 @@ class Means(NamedTuple):
     dpop: Dpop | None = None
     cache: TokenCache = TokenCache()
     realm: str = "api"
+    ring: KeyRing | None = None
 
 
 class Authentication:
@@ -84,7 +86,7 @@ class Authentication:
         self.key_header = "" if keys is None else keys.header
         self._fields = frozenset({b"authorization", self.key_header.lower().encode()})
         self._keys = None if keys is None else ApiKeyVerifier(keys, clock, find_key if keys.store else None)
-        self._proofs = self._proof_reader(means.dpop)
+        self._proofs = self._proof_reader(means.dpop, means.ring)
         self._must_prove = means.dpop is not None and means.dpop.required
         self._takes_tokens = bool(self._issuers) or self._introspector is not None
 
@@ -151,13 +153,13 @@ class Authentication:
         self._fetcher = self._fetcher or new_fetcher()
         return self._fetcher
 
-    def _proof_reader(self, policy: Dpop | None) -> ProofReader | None:
+    def _proof_reader(self, policy: Dpop | None, ring: KeyRing | None) -> ProofReader | None:
         if policy is None:
             return None
         jose()
         from forecourt.auth.jose import public_jwk  # noqa: PLC0415  # the extra `auth` is optional
 
-        return ProofReader(policy, public_jwk, self._clock.now)
+        return ProofReader(policy, public_jwk, self._clock.now, ring)
 
     def _read(self, value: bytes, scope: Scope) -> Outcome | Awaitable[Outcome]:
         scheme, space, token = value.partition(b" ")

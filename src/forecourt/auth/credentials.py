@@ -14,8 +14,8 @@ from forecourt.types import Scope
 
 NO_CLAIMS: Claims = MappingProxyType({})
 
-Fault = Literal["request", "token", "proof", "local", "unavailable"]
-"""What is wrong: the request's form, the token, its proof, where it came from, or nobody can tell now."""
+Fault = Literal["request", "token", "proof", "nonce", "local", "unavailable"]
+"""What is wrong: the form, the token, its proof, the proof's nonce, where it came from, or nobody can tell now."""
 
 
 class Rejected(NamedTuple):

@@ -2,6 +2,8 @@
 
 A proof names the method and address of this very call, the token by its hash, and an id of its own. Everything but
 "was it used before?" is decided here, without I/O; that question goes with the others of the call, in its one trip.
+Where the config asks for nonces, a proof must carry one of ours (§8): one made in advance, by someone who had the key
+for a moment, is then worth nothing later.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,8 +12,11 @@ from urllib.parse import urlsplit
 
 from forecourt.auth.compact import Compact, compact
 from forecourt.auth.credentials import Credential, Rejected
+from forecourt.auth.nonces import Nonces
 from forecourt.auth.rings import Key
+from forecourt.core.tokens import Claims
 from forecourt.policies.issuer import ASYMMETRIC, Dpop
+from forecourt.policies.keys import KeyRing
 from forecourt.policies.quantities import microseconds
 from forecourt.types import SECOND, Scope
 
@@ -23,21 +28,33 @@ _WEB = {"ws": "http", "wss": "https"}
 
 
 class Proof(NamedTuple):
-    """A proof that holds; `id` is its `jti`, to be used once in the next `keep` µs."""
+    """A proof that holds; `id` is its `jti`, to be used once in the next `keep` µs.
+
+    `next_nonce`: the nonce to use from now on, empty while the one that was shown is still the newest.
+    """
 
     id: str
     keep: int
+    next_nonce: str = ""
 
 
 class ProofReader:
-    """Judges the proofs of one config."""
+    """Judges the proofs of one config; `ring` signs nonces, by default one of this process alone."""
 
-    def __init__(self, policy: Dpop, public_key: PublicKey, clock: Callable[[], int]) -> None:
+    def __init__(
+        self, policy: Dpop, public_key: PublicKey, clock: Callable[[], int], ring: KeyRing | None = None
+    ) -> None:
         self._max_age = microseconds(policy.max_age)
         self._leeway = microseconds(policy.leeway)
         self._origin = policy.origin
         self._public_key = public_key
         self._now = clock
+        lifetime = policy.nonce
+        self._nonces = None if lifetime is None else Nonces(ring or KeyRing.random(), microseconds(lifetime))
+
+    def nonce(self) -> str:
+        """Return the nonce that proofs must carry now; empty where they need none."""
+        return "" if self._nonces is None else self._nonces.current(self._now())
 
     def read(self, scope: Scope, credential: Credential) -> Proof | Rejected:
         """Judge the one proof of a call whose token is bound to a key (§4.3)."""
@@ -56,19 +73,28 @@ class ProofReader:
 
     def _about(self, proof: Compact, scope: Scope, credential: Credential) -> Proof | Rejected:
         claims = proof.claims
-        issued, id_ = claims.get("iat"), claims.get("jti")
         if claims.get("htm") != _method(scope) or not self._is_here(claims.get("htu"), scope):
             return _bad("the proof is for another call")
         if claims.get("ath") != credential.ath:
             return _bad("the proof is for another token")
+        now = self._now()
+        fresh = "fresh" if self._nonces is None else self._nonces.judge(claims.get("nonce"), now)
+        if fresh == "bad":
+            return Rejected("nonce", "the proof must carry the nonce of DPoP-Nonce")
+        kept = self._kept(claims, now)
+        return Proof(*kept, self.nonce() if fresh == "due" else "") if isinstance(kept, tuple) else _bad(kept)
+
+    def _kept(self, claims: Claims, now: int) -> tuple[str, int] | str:
+        """Return the id of a proof and for how many µs it could be shown again; or what is wrong with it."""
+        issued, id_ = claims.get("iat"), claims.get("jti")
         if not isinstance(id_, str) or not 0 < len(id_) <= _LONGEST_ID:
-            return _bad("the proof has no id")
+            return "the proof has no id"
         if isinstance(issued, bool) or not isinstance(issued, int | float) or not 0 <= issued < 2**53 // SECOND:
-            return _bad("the proof has no time")
-        age = self._now() - int(issued * SECOND)
+            return "the proof has no time"
+        age = now - int(issued * SECOND)
         if not -self._leeway <= age <= self._max_age + self._leeway:
-            return _bad("the proof is too old or from the future")
-        return Proof(id_, self._max_age + self._leeway - age + 1)
+            return "the proof is too old or from the future"
+        return id_, self._max_age + self._leeway - age + 1
 
     def _is_here(self, address: object, scope: Scope) -> bool:
         """Whether an address without query and fragment names this call's (§4.2, RFC 3986 §6.2.2)."""

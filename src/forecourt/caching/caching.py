@@ -207,14 +207,19 @@ class Caching:
 
     def keep(self, spot: Spot, entry: Entry) -> None:
         """Put an entry into the tier."""
-        self.tier.put(spot.parts, spot.selection, entry, spot.tags)
+        self.tier.put(spot.parts, spot.selection, entry, (*spot.tags, *entry.groups))
         self.tier.kept_again(spot.place)
 
     async def fill(self, spot: Spot, entry: Entry, own: str, keep: int) -> None:
-        """Keep an entry in the tier and the store; its stamps are those seen before the handler ran."""
+        """Keep an entry in the tier and the store; its stamps are those seen before the handler ran.
+
+        What names groups of its own is kept in the tier only: nobody knew before the handler ran which stamps to see.
+        """
         self.keep(spot, entry)
         if self.store is None:
             return None
+        if entry.groups:
+            return self.release(spot, own)
         compressed, body = await _packed(entry)
         age = entry.age(self.clock.now())
         try:

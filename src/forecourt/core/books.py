@@ -3,6 +3,9 @@
 An operation changes the book and then says what to write; the states it was opened from are never changed in place. Ids
 are remembered for as long as each one asks, and the last 1,024 of them at most; the one that would be forgotten first
 makes room.
+
+Work that may be attempted more than once is charged as `id/attempt`. Its attempts share one hold, which knows who they
+are: it comes back when the last of them gives it back, and is spent by the first that says what it cost.
 """
 
 from dataclasses import dataclass
@@ -21,17 +24,23 @@ PAID, SWEPT, GRANTED = "=", "~", "+"
 
 MOST_SWEPT = 64
 MOST_KNOWN = 1024
+MOST_ATTEMPTS = 8
+"""So many attempts share a hold; those before were charged long ago and are taken for dead."""
 
 _NEVER = EXACT - 1
 
 
 class Hold(NamedTuple):
-    """An amount taken and not settled: its parts, when the period began that it was taken in, when it expires."""
+    """An amount taken and not settled: its parts, when the period began that it was taken in, when it expires.
+
+    `by`: the attempts that share it, the first one first.
+    """
 
     quota: int
     prepaid: int
     since: int
     until: int
+    by: tuple[str, ...]
 
     @property
     def amount(self) -> int:
@@ -69,7 +78,8 @@ class Book:
             before, hold = self.account.balance, self._off(own)
             self.account = returned(self.account, hold.quota, hold.prepaid, hold.since)
             self.note("expire", own, before)
-            self.remember(SWEPT, own, DAY)
+            for attempt in hold.by:
+                self.remember(SWEPT, attempt, DAY)
         return bool(expired)
 
     def renew(self, terms: Terms) -> None:
@@ -81,16 +91,39 @@ class Book:
             self.lines.append(Line("renew", given, self.account.balance, self.now, ""))
         self.account = debt_paid(self.account)
 
-    def hold(self, own: str, cost: int, ttl: int) -> None:
+    def hold(self, attempt: str, cost: int, ttl: int) -> None:
         """Take an amount that the balance covers."""
         account, before = self.account, self.account.balance
         quota = min(cost, account.left)
         self.account = account._replace(
             used=account.used + quota, prepaid=account.prepaid - (cost - quota), held=account.held + cost
         )
-        self.holds[own] = Hold(quota, cost - quota, account.since, self.now + ttl)
-        self.forget(SWEPT, own)
+        own = id_of(attempt)
+        self.holds[own] = Hold(quota, cost - quota, account.since, self.now + ttl, (attempt,))
+        self.forget(SWEPT, attempt)
         self.note("charge", own, before)
+
+    def shares(self, attempt: str) -> bool:
+        """Tell whether this attempt is one of those that share the hold of its id."""
+        own = id_of(attempt)
+        return own in self.holds and attempt in self.holds[own].by
+
+    def join(self, attempt: str, ttl: int) -> None:
+        """Share the hold that another attempt has."""
+        own = id_of(attempt)
+        hold = self.holds[own]
+        by = (*hold.by, attempt)[-MOST_ATTEMPTS:]
+        self.holds[own] = hold._replace(by=by, until=max(hold.until, self.now + ttl))
+        self.forget(SWEPT, attempt)
+
+    def leave(self, attempt: str) -> bool:
+        """Leave the hold to the other attempts that share it; False when there is none."""
+        own = id_of(attempt)
+        hold = self.holds[own]
+        others = tuple(each for each in hold.by if each != attempt)
+        if others:
+            self.holds[own] = hold._replace(by=others)
+        return bool(others)
 
     def spend(self, own: str, actual: int) -> None:
         """End a hold: what was not spent of it comes back, what was spent beyond it is taken."""
@@ -123,10 +156,10 @@ class Book:
         self.ids, self.ids_changed = ids, True
 
     def forget(self, mark: str, own: str) -> None:
-        """Forget an id, if it is remembered with this mark."""
+        """Forget an id with this mark; for good, so that a clock set back does not bring it back."""
         if mark + own in self.ids:
             self.ids = {each: until for each, until in self.ids.items() if each != mark + own}
-            self.ids_changed = True
+        self.ids_changed = True
 
     def writes(self, kept: int) -> tuple[Write | None, ...]:
         """Return what to write of all this, by `SUFFIXES`; the journal keeps the last so many lines."""
@@ -151,6 +184,11 @@ class Book:
         hold = self.holds.pop(own)
         self.account = self.account._replace(held=self.account.held - hold.amount)
         return hold
+
+
+def id_of(attempt: str) -> str:
+    """Return the id that this is an attempt of: what stands before the slash, or all of it."""
+    return attempt.partition("/")[0]
 
 
 def opened(states: tuple[State | None, ...], now: int) -> Book:

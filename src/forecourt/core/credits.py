@@ -8,6 +8,11 @@ A charge is known by its id, and each step may be told twice:
     credits_grant    adds prepaid credits (or takes them, below zero); the same id again adds nothing
     credits_history  reads the journal
 
+Work that may be attempted again, by another process while the first may be late, is charged as `id/attempt`: its
+attempts share one hold. What an attempt gives back (a failure that costs nothing, a charge whose answer nobody saw)
+comes back when no other attempt shares it; what one of them paid, the others need not. So neither a loser nor a failure
+can refund what somebody else's work is paid with.
+
 A hold that nobody settles comes back when it expires: the next charge sweeps up to 64 of them. Its id is remembered
 for a day, so that work which outlasted its hold still pays when it is settled at last. Settling what is not held does
 nothing, which is why settling three times charges once; with `keep` the id of what was paid is remembered, so that
@@ -21,7 +26,7 @@ balance is a line of the journal, the last `kept` of which stay. Its kinds are `
 from typing import cast
 
 from forecourt.core.accounts import Terms, wait
-from forecourt.core.books import GRANTED, PAID, SUFFIXES, SWEPT, Book, Line, opened
+from forecourt.core.books import GRANTED, PAID, SUFFIXES, SWEPT, Book, Line, id_of, opened
 from forecourt.core.operations import Arg, Operation, Outcome, State, register
 from forecourt.core.periods import NONE
 from forecourt.types import EXACT
@@ -31,14 +36,15 @@ MOST_PREPAID = EXACT // 2
 
 
 def charge(states: tuple[State | None, ...], now: int, args: tuple[Arg, ...]) -> Outcome:
-    """Hold an amount; args: amount, ttl in µs, id, and the quota's terms: every, amount, rollover; lines kept.
+    """Hold an amount; args: amount, ttl in µs, id or id/attempt, the quota's every, amount, rollover; lines kept.
 
     Values: balance after, µs until the quota renews (-1: there is none; where refused, µs until renewals have made
     room, -1: they never do), what is held under this id, what is held in all. An amount of 0 only looks: it sweeps
     and renews, by the terms that the account has or else by those given. Sweeping takes effect even where the call is
     refused.
     """
-    cost, ttl, own, every, amount, rollover, kept = cast("tuple[int, int, str, int, int, int, int]", args)
+    cost, ttl, attempt, every, amount, rollover, kept = cast("tuple[int, int, str, int, int, int, int]", args)
+    own = id_of(attempt)
     book = opened(states, now)
     stored, swept = book.account, book.swept()
     book.renew(stored.terms if book.known and not cost else Terms(every, amount, rollover))
@@ -46,10 +52,13 @@ def charge(states: tuple[State | None, ...], now: int, args: tuple[Arg, ...]) ->
     new = cost > 0 and own not in book.holds and not book.knows(PAID, own)
     if new and cost > book.account.balance:
         return Outcome("refuse", _values(book, own, wait(book.account, cost, now)), (), marks)
+    joins = cost > 0 and own in book.holds and not book.shares(attempt)
     if new:
-        book.hold(own, cost, ttl)
+        book.hold(attempt, cost, ttl)
+    elif joins:
+        book.join(attempt, ttl)
     renews = book.account.renews - now if book.account.every != NONE else -1
-    changed = new or (book.known and book.account != stored)
+    changed = new or joins or (book.known and book.account != stored)
     return Outcome("go", _values(book, own, renews), book.writes(kept) if changed else (), marks)
 
 
@@ -64,10 +73,10 @@ def refunded(args: tuple[Arg, ...]) -> tuple[str, tuple[Arg, ...]]:
 
 
 def keep_holds(states: tuple[State | None, ...], now: int, args: tuple[Arg, ...]) -> Outcome:
-    """Keep holds for another ttl; args: ttl in µs, ids (between spaces). What is not held is no matter."""
+    """Keep holds for another ttl; args: ttl in µs, ids or attempts (between spaces). What is not held is no matter."""
     ttl, ids = cast("tuple[int, str]", args)
     book = opened(states, now)
-    for own in ids.split():
+    for own in map(id_of, ids.split()):
         if own in book.holds:
             hold = book.holds[own]
             book.holds[own] = hold._replace(until=max(hold.until, now + ttl))
@@ -75,14 +84,16 @@ def keep_holds(states: tuple[State | None, ...], now: int, args: tuple[Arg, ...]
 
 
 def settle(states: tuple[State | None, ...], now: int, args: tuple[Arg, ...]) -> Outcome:
-    """Say what a charge came to; args: actual amount, id, µs to remember the id for (0: not at all), lines kept."""
-    actual, own, keep, kept = cast("tuple[int, str, int, int]", args)
-    book = opened(states, now)
+    """Say what a charge came to; args: actual amount, id or id/attempt, µs to remember it for (0: not), lines kept."""
+    actual, attempt, keep, kept = cast("tuple[int, str, int, int]", args)
+    own, book = id_of(attempt), opened(states, now)
     before = book.account.balance
-    if own in book.holds:
+    if book.shares(attempt):
+        if not actual and book.leave(attempt):
+            return Outcome("go", (), book.writes(kept))
         book.spend(own, actual)
-    elif book.known and book.knows(SWEPT, own):
-        book.spend_late(own, actual)
+    elif book.known and own not in book.holds and book.knows(SWEPT, attempt) and not book.knows(PAID, own):
+        book.spend_late(attempt, actual)
     else:
         return Outcome("go", ())
     if keep and actual:

@@ -9,6 +9,8 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
+from forecourt.core.idempotency_fields import MOST_PARSED, Pointer, chosen
+
 MOST_KEY = 255
 
 _QUOTED = re.compile(rb'"((?:[\x20\x21\x23-\x5b\x5d-\x7e]|\\["\\])*)"')
@@ -57,25 +59,45 @@ def parse_key(values: Sequence[bytes]) -> str | None:
 
 
 class Fingerprint:
-    """The digest of a request's parts; those of the body come as they stream. Each part is preceded by its length."""
+    """The digest of a request's parts; those of the body come as they stream. Each part is preceded by its length.
 
-    __slots__ = ("_body", "_of_body")
+    With `pointers` only what they choose of a JSON body counts, see `core.idempotency_fields`; so much of a body is
+    kept until it ends.
+    """
 
-    def __init__(self, parts: Iterable[bytes], *, of_body: bool) -> None:
+    __slots__ = ("_body", "_kept", "_of_body", "_pointers")
+
+    def __init__(self, parts: Iterable[bytes], *, of_body: bool, pointers: Sequence[Pointer] = ()) -> None:
         self._body = hashlib.blake2b(digest_size=16)
         for part in parts:
             self._body.update(b"%d:%b" % (len(part), part))
         self._body.update(b":")
         self._of_body = of_body
+        self._pointers = pointers
+        self._kept = b""
 
     def feed(self, chunk: bytes) -> None:
         """Take the next bytes of the body."""
-        if self._of_body:
+        if self._pointers and len(self._kept) + len(chunk) <= MOST_PARSED:
+            self._kept += chunk
+        elif self._of_body:
+            self._whole()
             self._body.update(chunk)
 
     def digest(self) -> bytes:
-        """Return 128 bits, once the body has ended."""
+        """Return 128 bits, once the body has ended; once only."""
+        values = chosen(self._kept, self._pointers) if self._pointers else None
+        if values is None:
+            self._whole()
+        else:
+            self._body.update(b"fields:" + values)
         return self._body.digest()
+
+    def _whole(self) -> None:
+        """Have the whole body count, from its beginning."""
+        if self._pointers:
+            self._body.update(self._kept)
+            self._pointers, self._kept = (), b""
 
 
 def kept_fields(headers: Iterable[tuple[bytes, bytes]], *, body: bool = True) -> tuple[tuple[bytes, bytes], ...]:

@@ -20,7 +20,7 @@ Flaw = Literal[
 
 DESCRIPTIONS: Mapping[Flaw, str] = {
     "malformed": "the token is malformed",
-    "type": "the token is not an access token",
+    "type": "the token is not an access token: its typ must be among the issuer's types, by default at+jwt",
     "algorithm": "the algorithm is not accepted",
     "issuer": "the issuer is not known",
     "audience": "the token is for another audience",

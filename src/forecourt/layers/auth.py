@@ -7,9 +7,10 @@ the store nothing, unless the config says `revocation`, or a proof of possession
 first in the exchange's one trip, and where one refuses nothing else is consumed.
 
 Refuses with 401 and a challenge for each way to authenticate (RFC 6750 §3: without an error code where there were no
-credentials), 400 for a malformed field and for two credentials at once, 403 and the scopes that the endpoint asks for,
-401 `insufficient_user_authentication` for a login that is too old or too weak (RFC 9470), and 503 where nobody can
-tell: no key of the issuer was ever obtained, a server that must be asked does not answer, or the store is down and a
+credentials), 401 `use_dpop_nonce` and a `DPoP-Nonce` where a proof must carry another (RFC 9449 §8), 400 for a
+malformed field and for two credentials at once, 403 and the scopes that the endpoint asks for, 401
+`insufficient_user_authentication` for a login that is too old or too weak (RFC 9470), and 503 where nobody can tell:
+no key of the issuer was ever obtained, a server that must be asked does not answer, or the store is down and a
 question must be asked of it. A WebSocket is refused before it is accepted. Event streams and WebSockets end when their
 caller's token does.
 """
@@ -54,6 +55,7 @@ _SAID: dict[int, Said] = {401: "challenged", 403: "forbidden", 503: "unavailable
 _USED = "the proof was used before"
 _REVOKED = "the token was revoked"
 _BOUND = frozenset({"DPoP"})
+_NONCE = b"dpop-nonce"
 
 
 class AuthLayer:
@@ -155,6 +157,8 @@ class AuthLayer:
             proof = self._proofs.read(exchange.scope, found)
             if not isinstance(proof, Proof):
                 return self._refused(exchange, proof)
+            if proof.next_nonce:
+                exchange.headers.append((_NONCE, proof.next_nonce.encode("ascii")))
             asked.append(proof_question(self._keys, found, proof.id, exchange.id, proof.keep))
         exchange.notes[self] = tuple(asked)
         return None
@@ -171,6 +175,11 @@ class AuthLayer:
             return exchange.refuse(UNAVAILABLE, retry_after=1)
         if fault == "request":
             return self._challenged(exchange, MALFORMED, {"error": "invalid_request", "error_description": why})
+        if fault == "nonce":
+            assert self._proofs is not None, "who judged the nonce gives them"
+            told = {"error": "use_dpop_nonce", "error_description": why}
+            fresh = ((_NONCE, self._proofs.nonce().encode("ascii")),)
+            return _with(self._challenged(exchange, INVALID, told, _BOUND), fresh)
         if fault == "proof":
             told = {"error": "invalid_dpop_proof", "error_description": why}
             return self._challenged(exchange, INVALID, told, _BOUND)

@@ -31,6 +31,7 @@ def opened(config: JobConfig, clock: Clock, runtime: Runtime | None = None) -> A
         config.dpop,
         config.token_cache,
         config.realm,
+        config.key_ring,
     )
     return Authentication(means, clock, None if runtime is None else _FindKey(weakref.ref(runtime)))
 

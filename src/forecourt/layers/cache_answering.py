@@ -180,7 +180,8 @@ class Answering:
         if isinstance(outcome, Landed):
             entry = outcome.entry
             selection = selected(entry.names, visit.fields)
-            if selection == outcome.selection and self._caching.tier.valid(entry.seen, visit.spot.tags):
+            tags = (*visit.spot.tags, *entry.groups)
+            if selection == outcome.selection and self._caching.tier.valid(entry.seen, tags):
                 await self._serve_collapsed(entry)
                 return True
             visit.spot.select(entry.names, selection)

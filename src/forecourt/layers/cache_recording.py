@@ -19,12 +19,13 @@ from forecourt.core.caching import status
 from forecourt.core.caching.directives import Header, response_directives
 from forecourt.core.caching.entries import Entry
 from forecourt.core.caching.freshness import OF_TTL, Life, Terms, initial_age, life, may_be_stale
+from forecourt.core.caching.groups import GROUPS, members
 from forecourt.core.caching.keys import selected
 from forecourt.core.caching.storable import kept_headers, unstorable, varies
 from forecourt.core.caching.validators import etag_of
 from forecourt.exchange import Exchange
 from forecourt.layers.cache_serving import serve
-from forecourt.layers.cache_visits import Visit, Visits
+from forecourt.layers.cache_visits import Visit, Visits, group_tags
 from forecourt.policies.cache import Cache
 from forecourt.types import SECOND, ASGIApp, Message, Receive, Scope, Send
 
@@ -192,7 +193,8 @@ class Recording:
             code, headers, said, profile=rules.policy.profile, authorized=authorized, apart=not self._for_all()
         )
         lives = life(code, headers, said, rules.terms, now, aimed=aimed)
-        if why is not None or lives is None:
+        groups = members(headers, GROUPS)
+        if why is not None or lives is None or groups is None:
             return None
         validated = rules.policy.profile == "rfc9111" and _has_validator(headers)
         if lives.whole <= 0 and not validated:
@@ -213,6 +215,7 @@ class Recording:
             names=names,
             seen=visit.spot.seen,
             stamps=visit.spot.stamps,
+            groups=group_tags(rules.caching, visit.spot.parts[1], groups),
         )
 
     def _by_policy(self, code: int, headers: Sequence[Header], lives: Life) -> Entry | None:

@@ -11,7 +11,7 @@ from forecourt.caching.spots import NOTHING, Found, Spot
 from forecourt.core.caching.directives import request_directives
 from forecourt.core.caching.entries import Entry
 from forecourt.core.caching.freshness import ANYTHING, Demand, demand
-from forecourt.core.caching.keys import Parts, combined, selected
+from forecourt.core.caching.keys import Part, Parts, combined, selected
 from forecourt.exchange import Exchange
 from forecourt.policies.cache import Cache, placeholders
 from forecourt.principals import Principal, digest
@@ -22,6 +22,7 @@ _SPECIAL = frozenset({b"cache-control", b"pragma", b"if-none-match", b"if-modifi
 _OWN = frozenset({b"cookie", b"authorization"})
 _METHODS = frozenset({"GET", "HEAD"})
 _ANONYMOUS: tuple[str, ...] = ("anonymous",)
+_DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 
 
 @dataclass(slots=True)
@@ -154,6 +155,16 @@ def uri_tag(caching: Caching, place: Parts) -> str:
     assert isinstance(host, bytes)
     assert isinstance(path, bytes)
     return caching.tag_id(f"\0uri {host.decode('latin-1')} {path.partition(b'?')[0].decode('latin-1')}")
+
+
+def group_tags(caching: Caching, place: Part, names: Sequence[str]) -> tuple[str, ...]:
+    """Return the ids of the tags of these groups: a group is one of an origin (RFC 9875 §2.1, RFC 9110 §4.3.1)."""
+    assert isinstance(place, tuple)
+    scheme, host = place[0], place[1]
+    assert isinstance(scheme, str)
+    assert isinstance(host, bytes)
+    origin = f"{scheme} {host.decode('latin-1').removesuffix(_DEFAULT_PORTS.get(scheme, ''))}"
+    return tuple([caching.tag_id(f"\0group {origin} {name}") for name in names])
 
 
 def tag_writer(templates: AbstractSet[str], caching: Caching) -> Callable[[Mapping[str, object]], tuple[str, ...]]:

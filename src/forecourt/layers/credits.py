@@ -86,12 +86,13 @@ class CreditsLayer:
             raise
 
     def questions(self, exchange: Exchange) -> Sequence[Question]:
-        """Ask to reserve the amount, under the claim's id where there is one: a retry after a crash pays once."""
+        """Ask to reserve the amount, as an attempt of the claim where there is one: a retry after a crash pays once."""
         principal = exchange.principal
         terms = self._accounts.terms(principal.tier if principal else None)
         key = account_key(self._keys, self._identity(exchange))
         claim = exchange.notes.get(CLAIM)
-        charge = exchange.notes[self] = _Charge(key, claim.id if isinstance(claim, LedgerClaim) else exchange.id)
+        own = f"{claim.id}/{exchange.id}" if isinstance(claim, LedgerClaim) else exchange.id
+        charge = exchange.notes[self] = _Charge(key, own)
         args = (self._amount, self._ttl, charge.id, *terms, self._accounts.journal)
         return (Question("credits_charge", key, args, "closed"),)
 

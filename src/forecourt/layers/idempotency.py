@@ -82,6 +82,7 @@ class IdempotencyLayer:
         self._most_body = policy.max_body
         self._most_records = policy.max_records
         self._fingerprint = policy.fingerprint
+        self._pointers = policy.pointers()
         self._endpoint = endpoint.name
         self._identity = identity_of(policy.key or "principal", endpoint, runtime.config.key_functions)
         self._keys = runtime.keys
@@ -220,7 +221,7 @@ class IdempotencyLayer:
     def _started(self, scope: Scope) -> Fingerprint:
         chosen = self._fingerprint
         parts = [part for name, part in _parts(scope) if name in chosen]
-        return Fingerprint(parts, of_body="body" in chosen)
+        return Fingerprint(parts, of_body="body" in chosen, pointers=self._pointers)
 
     def _encoded(self, recorder: Recorder) -> bytes:
         status = recorder.status or 0

@@ -2,7 +2,8 @@
 
 `EndpointPolicy(invalidates={"record:{record_id}"})` turns it on. Besides, an unsafe method invalidates what is kept of
 its own path, and of the paths that its answer's Location and Content-Location name on the same host (RFC 9111 §4.4),
-where the cache keeps anything of such a path. It stands right above the cache, below all that may refuse, so that only
+where the cache keeps anything of such a path; and the groups that its answer's Cache-Group-Invalidation names (RFC 9875
+§3), where the cache keeps anything. It stands right above the cache, below all that may refuse, so that only
 handlers invalidate.
 
 It takes effect before the last byte of the answer leaves, for answers below 400, in a trip of its own: who writes and
@@ -16,9 +17,10 @@ from collections.abc import Set as AbstractSet
 from urllib.parse import urljoin, urlsplit
 
 from forecourt.caching.caching import Caching
+from forecourt.core.caching.groups import INVALIDATED, members
 from forecourt.core.caching.keys import combined
 from forecourt.exchange import Exchange, exchange_of
-from forecourt.layers.cache_visits import place_of, tag_writer, uri_tag
+from forecourt.layers.cache_visits import group_tags, place_of, tag_writer, uri_tag
 from forecourt.types import ASGIApp, Message, Receive, Scope, Send
 
 SAFE = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "QUERY"})
@@ -54,9 +56,12 @@ class InvalidatesLayer:
 
     def _all(self, exchange: Exchange, scope: Scope, headers: Sequence[tuple[bytes, bytes]]) -> tuple[str, ...]:
         tags = self._tags(exchange.params)
-        if not self._uri or scope["method"] in SAFE:
+        if scope["method"] in SAFE:
             return tags
-        return (*tags, *_uri_tags(self._caching, scope, dict(headers)))
+        if groups := members(headers, INVALIDATED):
+            own = place_of(scope, combined(scope["headers"]))
+            tags = (*tags, *group_tags(self._caching, own, groups))
+        return (*tags, *_uri_tags(self._caching, scope, dict(headers))) if self._uri else tags
 
 
 class Writing:

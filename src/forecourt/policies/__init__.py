@@ -1,6 +1,8 @@
 """Every word an operator can write: frozen models, one file per policy."""
 
+from forecourt.policies.adaptive import Adaptive
 from forecourt.policies.api_keys import ApiKey, ApiKeys
+from forecourt.policies.audit import Audit
 from forecourt.policies.cache import Cache
 from forecourt.policies.circuit_breaker import CircuitBreaker
 from forecourt.policies.clients import ClientNetworks
@@ -28,8 +30,10 @@ from forecourt.policies.webhook import Webhook
 
 __all__ = [
     "Accounts",
+    "Adaptive",
     "ApiKey",
     "ApiKeys",
+    "Audit",
     "Brownout",
     "Cache",
     "CircuitBreaker",

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, PlainValidator, model_validator
 
+from forecourt.core.idempotency_fields import MOST_POINTERS, Pointer
 from forecourt.policies.limit import Key
 from forecourt.policies.quantities import Count, Delay, Duration, exact, microseconds
 from forecourt.policies.switched import switched
@@ -38,6 +39,25 @@ def _bytes(value: int) -> int:
     return value
 
 
+def _pointers(values: tuple[str, ...]) -> tuple[str, ...]:
+    if len(values) > MOST_POINTERS:
+        raise refused(values, f"must be at most {MOST_POINTERS} JSON pointers")
+    for place, value in enumerate(values):
+        try:
+            Pointer.parse(value)
+        except ValueError:
+            raise refused(value, f'must be a JSON pointer (RFC 6901): did you mean "{_nearest(value)}"?') from None
+        if value in values[:place]:
+            raise refused(value, "must be there once")
+    return values
+
+
+def _nearest(value: str) -> str:
+    """Return the pointer that was meant: `$.order.amount` and `order/amount` are `/order/amount`."""
+    names = value.removeprefix("$").replace(".", "/").strip("/")
+    return "/" + re.sub("~(?![01])", "~0", names)
+
+
 def _whose(value: str | None) -> str | None:
     if value == "endpoint":
         raise refused(value, "must tell callers apart: one caller's answer is never another's")
@@ -54,7 +74,8 @@ class Idempotency(Words):
     handler failed, its process died): never again (`block`), again (`retry`), or its answer even if that is a 5xx
     (`replay`; without an answer, as `block`). `max_body`: of a larger answer only the status and fields are kept.
     `max_records`: so many are kept for each caller. `lease`: a call that nobody renews for so many seconds is unknown.
-    `fingerprint`: what makes two payloads the same.
+    `fingerprint`: what makes two payloads the same. `fields`: of a JSON body, only what these JSON pointers (RFC 6901)
+    name.
     """
 
     required: bool = True
@@ -67,10 +88,15 @@ class Idempotency(Words):
     max_records: Count = 1000
     lease: Duration = 15
     fingerprint: Annotated[AbstractSet[Fingerprinted], Field(min_length=1), AfterValidator(frozenset)] = WHOLE
+    fields: Annotated[tuple[str, ...], AfterValidator(_pointers)] = ()
 
     def times(self) -> tuple[int, int]:
         """Return (how long a record lives, how long a lease does), in µs."""
         return microseconds(self.ttl), microseconds(self.lease)
+
+    def pointers(self) -> tuple[Pointer, ...]:
+        """Return what of a JSON body is compared; none: all of it."""
+        return tuple([Pointer.parse(field) for field in self.fields])
 
     @property
     def anonymous(self) -> bool:
@@ -86,6 +112,8 @@ class Idempotency(Words):
             wrong.append(fault("ttl", self.ttl, "must be at least lease"))
         if exact(self.wait) > LONGEST_WAIT:
             wrong.append(fault("wait", self.wait, f"must be at most {LONGEST_WAIT} seconds"))
+        if self.fields and "body" not in self.fingerprint:
+            wrong.append(fault("fields", self.fields, 'choose of the body, so fingerprint must have "body"'))
         if wrong:
             raise refusal(type(self).__name__, wrong)
         return self

@@ -145,12 +145,15 @@ class Dpop(Words):
 
     `required`: tokens that are bound to no key are refused. `max_age`: seconds a proof counts. A proof counts once.
     `origin`: how callers address the service (`https://api.example`), where a proxy makes that unknown.
+    `nonce`: proofs must carry a nonce of the service (§8), which counts for so many seconds at most; None: they need
+    none. Several processes believe each other's by the config's `keys`.
     """
 
     required: Annotated[bool, Field(strict=True)] = False
     max_age: Duration = 60
     leeway: Delay = 5
     origin: WebAddress | None = None
+    nonce: Duration | None = None
 
 
 class TokenCache(Words):

@@ -53,4 +53,4 @@ def _decisions(client: "Client", clock: Clock, trips: Trips | None) -> Store:
     store: Store = RedisStore(client)
     if trips is not None:
         store = ObservedStore(store, trips)
-    return FailoverStore(HoldingStore(store, clock), MemoryStore(clock))
+    return FailoverStore(HoldingStore(store, clock), MemoryStore(clock), clock)

@@ -25,6 +25,7 @@ from forecourt.stores.observed import Trip
 
 _SIZES = (1, 2, 4, 8, 16, 32, 64)
 _TRIPS = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
+_PLACES = {"closed": 0, "half-open": 1, "open": 2}
 _DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
 
 
@@ -95,6 +96,13 @@ class Families:
             multiprocess_mode="livesum",
             registry=own,
         )
+        self.breakers = Gauge(
+            f"{prefix}_breaker_state",
+            "Where a breaker stands: 0 closed, 1 half-open, 2 open.",
+            ("breaker",),
+            multiprocess_mode="livemax",
+            registry=own,
+        )
         for operation, end in itertools.product(("decide", "settle"), ("ok", "down", "overloaded")):
             self.trips.labels(operation, end)
             self.trip_sizes.labels(operation)
@@ -111,6 +119,10 @@ class Families:
         self.trip_sizes.labels(trip.operation).observe(trip.size)
         if trip.operation == "decide" and trip.end in ("ok", "down"):
             self.degraded.set(trip.end == "down")
+
+    def stands(self, breaker: str, place: str) -> None:
+        """Write down where a breaker stands: closed, half-open or open."""
+        self.breakers.labels(breaker).set(_PLACES[place])
 
     @property
     def shared(self) -> bool:

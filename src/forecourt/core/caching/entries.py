@@ -35,7 +35,7 @@ class Entry:
 
     `zero`: when it would have been 0 old; `names`: the request fields that select it; `seen`: the position of the
     process tier when it was asked for; `stamps`: those of its tags then; `filled`: when the store took it, 0 where
-    it is not there. `softened`: a soft purge made it stale.
+    it is not there. `softened`: a soft purge made it stale. `groups`: ids of those it says it belongs to (RFC 9875).
     """
 
     status: int
@@ -50,6 +50,7 @@ class Entry:
     stamps: tuple[str, ...] = ()
     filled: int = 0
     softened: bool = False
+    groups: tuple[str, ...] = ()
 
     def age(self, now: int) -> int:
         """Return its age in µs (RFC 9111 §4.2.3)."""

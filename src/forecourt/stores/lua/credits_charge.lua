@@ -1,11 +1,12 @@
 -- Twin of core/credits.py: charge. Keys: account, holds, due, ids, journal (see core/books.py). Arguments: amount, ttl, id,
--- every, quota, rollover, lines kept. The account is ten numbers, in the order of core/accounts.py: 1 since, 2 renews,
+-- every, quota, rollover, lines kept; `id` may be id/attempt. The account is ten numbers, in the order of core/accounts.py: 1 since, 2 renews,
 -- 3 used, 4 carried, 5 prepaid, 6 held, 7 funded, 8 every, 9 amount, 10 rollover. A hold is three: its quota and prepaid
--- parts, and when its period began; `due` has when it expires.
+-- parts, and when its period began; then its attempts, between spaces. `due` has when it expires.
 -- compute
 local ok$, v1$, v2$, v3$, v4$, write$, mark$ = 1, 0, -1, 0, 0, false, false
 do
-  local DAY, cost, id = 86400000000, $A1 + 0, $A3
+  local DAY, cost, attempt = 86400000000, $A1 + 0, $A3
+  local id = string.match(attempt, '[^/]*')
   local every, amount, rollover = $A4 + 0, $A5 + 0, $A6 + 0
   local found, a, lines, back = call('GET', $K1), {0, 0, 0, 0, 0, 0, 0, 0, 0, 0}, {}, {}
 
@@ -29,7 +30,8 @@ do
   if a[6] > 0 then
     for _, own in ipairs(call('ZRANGEBYSCORE', $K3, '-inf', int(now), 'LIMIT', 0, 64)) do
       local before = balance()
-      local quota, prepaid, since = parse('<ddd', call('HGET', $K2, own))
+      local expired = call('HGET', $K2, own)
+      local quota, prepaid, since = parse('<ddd', expired)
       a[5], a[6] = a[5] + prepaid, a[6] - quota - prepaid
       if since == a[1] then
         a[3] = a[3] - quota
@@ -38,7 +40,7 @@ do
       end
       if balance() ~= before then note('expire', own, balance() - before) end
       back[#back + 1] = own
-      back[own] = true
+      back[own] = string.sub(expired, 25)
     end
   end
 
@@ -90,7 +92,7 @@ do
     for _, own in ipairs(back) do
       call('HDEL', $K2, own)
       call('ZREM', $K3, own)
-      call('ZADD', $K4, int(now + DAY), '~' .. own)
+      for each in string.gmatch(back[own], '%S+') do call('ZADD', $K4, int(now + DAY), '~' .. each) end
     end
     if #back > 0 then
       call('ZREMRANGEBYSCORE', $K4, '-inf', int(now))
@@ -99,8 +101,8 @@ do
     end
     if hold then
       call('HSET', $K2, id, hold)
-      call('ZADD', $K3, int(now + $A2), id)
-      call('ZREM', $K4, '~' .. id)
+      call('ZADD', $K3, 'GT', int(now + $A2), id)
+      call('ZREM', $K4, '~' .. attempt)
     end
     local finish = ends()
     if finish == 0 then
@@ -136,9 +138,15 @@ do
     local quota = min(cost, balance() - a[5])
     a[3], a[5], a[6] = a[3] + quota, a[5] - (cost - quota), a[6] + cost
     note('charge', id, -cost)
-    hold = pack('<ddd', quota, cost - quota, a[1])
+    hold = pack('<ddd', quota, cost - quota, a[1]) .. attempt
     local charged = text()
     write$ = function() save(charged, #lines, hold) end
+  elseif cost > 0 and hold and not string.find(' ' .. string.sub(hold, 25) .. ' ', ' ' .. attempt .. ' ', 1, true) then
+    local by = {}
+    for each in string.gmatch(string.sub(hold, 25), '%S+') do by[#by + 1] = each end
+    by[#by + 1] = attempt
+    hold = string.sub(hold, 1, 24) .. table.concat(by, ' ', max(1, #by - 7))
+    write$ = function() save(before, count, hold) end
   elseif known and before ~= found then
     write$ = function() save(before, count) end
   end

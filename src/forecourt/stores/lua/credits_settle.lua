@@ -1,7 +1,8 @@
--- Twin of core/credits.py: settle. Keys and states as in credits_charge.lua. Arguments: amount, id, keep, lines kept.
+-- Twin of core/credits.py: settle. Keys and states as in credits_charge.lua. Arguments: amount, id or id/attempt, keep, lines kept.
 -- write
 do
-  local DAY, actual, id, keep = 86400000000, $A1 + 0, $A2, $A3 + 0
+  local DAY, actual, attempt, keep = 86400000000, $A1 + 0, $A2, $A3 + 0
+  local id = string.match(attempt, '[^/]*')
   local found, a, hold, late = call('GET', $K1), nil, false, false
   local ends = function()
     if a[7] == 1 then return 0 end
@@ -12,8 +13,20 @@ do
     a = {parse('<dddddddddd', found)}
     if a[7] == 1 or a[2] > now or ends() > now then
       hold = call('HGET', $K2, id)
-      late = not hold and (call('ZSCORE', $K4, '~' .. id) or 0) + 0 > now
+      late = not hold and (call('ZSCORE', $K4, '~' .. attempt) or 0) + 0 > now
+        and (call('ZSCORE', $K4, '=' .. id) or 0) + 0 <= now
     end
+  end
+  if hold then
+    local others, mine = {}, false
+    for each in string.gmatch(string.sub(hold, 25), '%S+') do
+      if each == attempt then mine = true else others[#others + 1] = each end
+    end
+    if mine and actual == 0 and #others > 0 then
+      call('HSET', $K2, id, string.sub(hold, 1, 24) .. table.concat(others, ' '))
+      mine = false
+    end
+    hold = mine and hold
   end
   if hold or late then
     local balance = function() return (a[8] > 0 and max(0, a[9] + a[4] - a[3]) or 0) + a[5] end
@@ -32,7 +45,7 @@ do
       call('HDEL', $K2, id)
       call('ZREM', $K3, id)
     else
-      call('ZREM', $K4, '~' .. id)
+      call('ZREM', $K4, '~' .. attempt)
     end
     local quota = min(beyond, balance() - a[5])
     a[3], a[5] = a[3] + quota, a[5] - (beyond - quota)
