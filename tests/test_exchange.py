@@ -57,6 +57,7 @@ class Asker:
         self.settled = 0
         self.early: Refusal | None = None
         self.replay = False
+        self.silent = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Ask, refuse or call on."""
@@ -66,6 +67,8 @@ class Asker:
 
     def questions(self, exchange: Exchange) -> Sequence[Question] | ASGIApp:
         """Ask the one limit, unless told to refuse before."""
+        if self.silent:
+            return []
         return self.early or [Question("fixed_window", self.name, (self.limit, 60_000_000, 1, 0))]
 
     def answered(self, exchange: Exchange, answers: Sequence[Answer]) -> ASGIApp | None:
@@ -350,7 +353,7 @@ async def test_nobody_asks_anything() -> None:
     for names in (("a",), ("a", "b")):
         exchange, askers = at_once(*names, max_keys=0)
         for each in askers:
-            each.questions = lambda _exchange: []  # type: ignore[method-assign]  # a layer with nothing to ask
+            each.silent = True
         assert asked(exchange, askers[0]) is None
         assert exchange.answers(askers[0]) == ()
 
