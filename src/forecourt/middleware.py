@@ -10,6 +10,7 @@ from typing import ClassVar
 
 from forecourt.caching.values import CacheOfConfig
 from forecourt.config import JobConfig, ResolvedPolicy
+from forecourt.database_opening import databases_of, with_sessions
 from forecourt.errors import ConfigError
 from forecourt.exchange import KEY, Chain, Exchange
 from forecourt.health import Health
@@ -59,9 +60,10 @@ class PolicyMiddleware:
         self._guarded = app
         self._shared = shared_by(self.config, store, clock, renderer)
         self._runtime, self._caching = self._shared.runtime, self._shared.caching
+        self._databases = databases_of(self._runtime, self._caching) if self.config.databases else None
         self._table: RouteTable | None = None
         self._flood = FloodGuardCounter(self.config.flood_guard, self._runtime) if self.config.flood_guard else None
-        self.jobs = JobRunner(self._runtime, app)
+        self.jobs = JobRunner(self._runtime, with_sessions(app, self._databases))
         """What runs the jobs of this app, in a worker too."""
         self._dispatch = Dispatch(app)
         self._observers = Observers(self._dispatch, self._runtime, self._shared.trips, self.layers)
@@ -103,7 +105,7 @@ class PolicyMiddleware:
         if first:
             await self._runtime.open()
         if first and self._table is None:  # whoever waited beside us may have done the rest
-            self.config.cache.bind(CacheOfConfig(self._caching))
+            self._bind()
             self.config.health.bind(Health(self._runtime, self.config.health))
             self._compile(scope, strict=True)
         elif not first:
@@ -113,7 +115,13 @@ class PolicyMiddleware:
 
     async def _start(self, _scope: Scope) -> None:
         await self._runtime.start()
+        self._bind()
+
+    def _bind(self) -> None:
+        """Have code find the cache and the databases."""
         self.config.cache.bind(CacheOfConfig(self._caching))
+        if self._databases is not None:
+            self._databases.open()
 
     async def _ready(self, scope: Scope) -> None:
         self._compile(scope, strict=True)
