@@ -67,29 +67,37 @@ class PolicyMiddleware:
         """What runs the jobs of this app, in a worker too."""
         self._dispatch = Dispatch(app)
         self._observers = Observers(self._dispatch, self._runtime, self._shared.trips, self.layers)
+        self._hook = self.config.on_decision is not None
         self._endpoint = EndpointLayer(self._observers.app)
         self.app: ASGIApp = ErrorsLayer(self._endpoint) if ERRORS in self.layers else self._endpoint
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Open an exchange around a request; open and close the store around a lifespan."""
-        if scope["type"] == "lifespan":
-            outer_stacks = scope.get(_OUTER, ())
-            scope[_OUTER] = (*outer_stacks, self)
-            return await Lifespan(self._guarded, self._start, self._ready, self._stop)(scope, receive, send)
-        if scope["type"] not in ("http", "websocket"):
-            return await self._guarded(scope, receive, send)
+        kind = scope["type"]
+        if kind not in ("http", "websocket"):
+            return await self._around_no_call(scope, receive, send)
         outer: Exchange | None = scope.get(KEY)
         shared = outer is not None and outer.runtime is self._runtime and self not in outer.entered
-        if self._table is None or not self._table.current():
+        table = self._table
+        if table is None or not table.current():
             scope[_OUTER] = tuple(outer.entered) if outer is not None and shared else ()
             await self._open(scope)
         if outer is not None and shared and outer.entered:
             outer.entered.append(self)
             return await self.app(scope, receive, send)
         exchange = Exchange(self._runtime, scope)
-        self._observers.hear(exchange)
+        if self._hook:
+            self._observers.hear(exchange)
         exchange.entered.append(self)
         await exchange.run(self.app, receive, send)
+
+    async def _around_no_call(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Open and close the store around a lifespan; pass on what we do not know."""
+        if scope["type"] != "lifespan":
+            return await self._guarded(scope, receive, send)
+        outer_stacks = scope.get(_OUTER, ())
+        scope[_OUTER] = (*outer_stacks, self)
+        await Lifespan(self._guarded, self._start, self._ready, self._stop)(scope, receive, send)
 
     async def _open(self, scope: Scope) -> None:
         """Start where no lifespan did, or follow the app's routes where they have changed."""

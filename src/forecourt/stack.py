@@ -297,7 +297,8 @@ def chain_of(guarded: ASGIApp, site: Site, installed: Sequence[str], observers: 
             app = layer
             layers.insert(0, layer)
     askers = tuple(layer for layer in layers if isinstance(layer, Asks))
-    return Chain(app, askers, waits=any(isinstance(layer, Waits) for layer in askers))
+    waits = any(isinstance(layer, Waits) for layer in askers)
+    return Chain(app, askers, waits, None if waits else site.runtime.at_once)
 
 
 def _databases(app: ASGIApp, site: Site) -> ASGIApp:

@@ -52,6 +52,7 @@ FLOORS = (
     ),
     (
         "runtime",
+        "asking",
         "exchange",
         "shared",
         "health",
