@@ -3,6 +3,7 @@
 forecourt check module:app     exit 1 and one line for each thing that would stop it at startup
 forecourt show module:app      endpoint, path, policies, and where each came from
 forecourt audit …              check that an audit trail is as it was written
+forecourt secrets …            make keys that seal and sign, say which a config has
 forecourt worker module:app    run the jobs of its queues
 forecourt credits …            grant credits, read a balance, read an account's journal
 forecourt limits …             look where a caller stands with its limits, let it begin anew
@@ -15,7 +16,7 @@ import argparse
 import sys
 from collections.abc import Callable, Iterable, Sequence
 
-from forecourt import cli_audit, cli_auth, cli_credits, cli_limits, cli_worker
+from forecourt import cli_audit, cli_auth, cli_credits, cli_limits, cli_secrets, cli_worker
 from forecourt.cli_app import imported
 from forecourt.config import ResolvedPolicy
 from forecourt.errors import ConfigError, StoreError
@@ -51,6 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     cli_auth.add_to(commands)
     cli_worker.add_to(commands)
     cli_audit.add_to(commands)
+    cli_secrets.add_to(commands)
     return parser
 
 

@@ -18,6 +18,7 @@ from forecourt.jobs.queue import Queue, Record
 from forecourt.jobs.queues import JobQueues
 from forecourt.jobs.results import JobResult
 from forecourt.responses import OVERLOADED, STORE_UNAVAILABLE, TYPES, Problem
+from forecourt.sealing import at_rest, tenant_of
 from forecourt.types import SECOND
 
 NOT_FOUND = Problem(404, "Not Found", TYPES + "no-such-job", "There is no such job, or it is not yours.")
@@ -60,7 +61,8 @@ class JobEndpoints:
             stored = await queue.result(record.id)
         except StoreError:
             return _problem(STORE_UNAVAILABLE)
-        return _problem(NOT_READY) if stored is None else JobResult.read(stored).response()
+        result = None if stored is None else self._read(request.scope[KEY], record, stored)
+        return _problem(NOT_READY) if result is None else result.response()
 
     async def cancel(self, request: Request) -> Response:
         """End the job: 204, also where it was cancelled before; 409 where it has ended otherwise."""
@@ -74,6 +76,17 @@ class JobEndpoints:
         if record.status != "cancelled":
             return _problem(Problem(409, "Conflict", TYPES + "job-ended", f"This job has {record.status}."))
         return Response(status_code=204)
+
+    def _read(self, exchange: Exchange, record: Record, stored: bytes) -> JobResult | None:
+        """Return a result; None where it does not open."""
+        envelopes = self._queues.envelopes(record.id.partition(".")[0])
+        sealed = at_rest(exchange.runtime.config, record.endpoint)
+        tenant = tenant_of(exchange.principal)
+        try:
+            plain = envelopes.result(record.id, record.endpoint, stored, tenant, at_rest=sealed)
+        except ValueError:
+            return None
+        return JobResult.read(plain)
 
     async def _own(self, request: Request) -> tuple[Queue, Record] | None:
         """Return the caller's own job; None where there is none, or no stack that says who is calling."""

@@ -35,6 +35,7 @@ from forecourt.principals import digest
 from forecourt.responses import TYPES, Problem
 from forecourt.routing import Endpoint
 from forecourt.runtime import Runtime
+from forecourt.sealing import at_rest, tenant_of
 from forecourt.types import SECOND, ASGIApp, Receive, Scope, Send
 
 LONGEST_WAIT = 30
@@ -79,6 +80,7 @@ class OffloadLayer:
         self._envelopes = queues.envelopes(policy.queue)
         self._ring = queues.ring
         self._identity = identity_of("principal", endpoint, {})
+        self._at_rest = at_rest(runtime.config, endpoint.name)
         self._timeout = microseconds(policy.timeout) if policy.timeout is not None else 0
         self._validator: Validator | None = None
 
@@ -110,8 +112,8 @@ class OffloadLayer:
             if record.fingerprint != job.fingerprint:
                 return exchange.refuse(KEY_REUSED)
             record = await self._waited(record, _wait(preferred))
-            if record.status == "succeeded" and _wait(preferred) and (stored := await self._queue.result(job.id)):
-                return JobResult.read(stored).response()
+            if record.status == "succeeded" and _wait(preferred) and (result := await self._result(exchange, job.id)):
+                return result.response()
         except StoreError as error:
             return exchange.undecided(error)
         return self._accepted(exchange, record, preferred)
@@ -159,6 +161,7 @@ class OffloadLayer:
             timeout=self._timeout,
             max_result=self._policy.max_result,
             refund=self._refund(exchange),
+            at_rest=self._at_rest,
         )
 
     def _refund(self, exchange: Exchange) -> Refund | None:
@@ -178,6 +181,17 @@ class OffloadLayer:
             pause = min(_NEXT_LOOK, pause * 1.5)
             record = await self._queue.look(record.id) or record
         return record
+
+    async def _result(self, exchange: Exchange, job: str) -> JobResult | None:
+        """Return a job's result; None where there is none, or it does not open."""
+        if (stored := await self._queue.result(job)) is None:
+            return None
+        tenant = tenant_of(exchange.principal)
+        try:
+            plain = self._envelopes.result(job, self._endpoint.name, stored, tenant, at_rest=self._at_rest)
+        except ValueError:
+            return None
+        return JobResult.read(plain)
 
     def _accepted(self, exchange: Exchange, record: Record, preferred: Sequence[str]) -> Response:
         body: dict[str, object] = {"id": record.id, "status": record.status}

@@ -10,6 +10,7 @@ from forecourt.policies.content import Content
 from forecourt.policies.credits import Accounts, Credits, Quota
 from forecourt.policies.cross_origin import CrossOrigin
 from forecourt.policies.deprecation import Brownout, Deprecation
+from forecourt.policies.encryption import Encryption
 from forecourt.policies.endpoint import EndpointPolicy
 from forecourt.policies.flood_guard import FloodGuard
 from forecourt.policies.health import HealthChecks
@@ -43,6 +44,7 @@ __all__ = [
     "Debounce",
     "Deprecation",
     "Dpop",
+    "Encryption",
     "EndpointPolicy",
     "FixedWindow",
     "FloodGuard",
