@@ -6,6 +6,7 @@ from forecourt.caching.caching import Caching
 from forecourt.caching.values import VALUES
 from forecourt.config import JobConfig
 from forecourt.errors import ConfigError
+from forecourt.fleet import Fleet
 from forecourt.responses import Renderer, render
 from forecourt.runtime import Runtime
 from forecourt.sealing import seal_of_default
@@ -48,6 +49,9 @@ def _made(config: JobConfig, store: Store | None, clock: Clock, renderer: Render
     trips = Trips()
     opened = store_at(config.store, clock, cache_url=cache_url, trips=trips) if store is None else store
     runtime = Runtime(config, opened, clock, renderer)
+    fleet = Fleet(opened, runtime.keys, clock, runtime.settle)
+    config.breakers.join(fleet)
+    runtime.closing.append(fleet.stop)
     caching = Caching(
         clock,
         config.namespace,

@@ -117,7 +117,7 @@ async def test_a_broken_record(valkey: Valkey, at: int | None) -> None:
         with valkey.client() as client:
             for key, field, value in records:
                 assert field is not None
-                client.hset(key, field, b"" if at is None else _flipped(value, at))  # type: ignore[arg-type]
+                client.hset(key, field, b"" if at is None else _flipped(value, at))
         await refused(two)
         assert await two.config.cache.get_or_set("k", _other, ttl=60) == "made anew"
 
@@ -137,8 +137,8 @@ async def test_records_change_places(valkey: Valkey) -> None:
         await service.pay("two")
         with valkey.client() as client:
             (one, field, value), (two, _, other) = sealed(valkey)
-            client.hset(one, field, other)  # type: ignore[arg-type]
-            client.hset(two, field, value)  # type: ignore[arg-type]
+            client.hset(one, field, other)
+            client.hset(two, field, value)
         assert [(await service.pay(key)).status for key in ("one", "two")] == [409, 409]
 
 
@@ -157,7 +157,7 @@ async def test_the_body_of_another_head(valkey: Valkey) -> None:
         await eventually(lambda: len(sealed(valkey)) == 2)
         body = min(sealed(valkey), key=lambda held: len(held[2]))
         with valkey.client() as client:
-            client.hset(body[0], body[1], before[body[:2]])  # type: ignore[arg-type]
+            client.hset(body[0], body[1], before[body[:2]])
         third = Stores(valkey.url)
         async with started(third):
             assert "fwd=miss" in (await third.record()).headers["cache-status"]

@@ -10,7 +10,7 @@ import base64
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 from forecourt.core.sealed import VERSION as _SEALED_RESULT
 from forecourt.core.sealed import Unopened
@@ -46,6 +46,28 @@ class Refund:
     journal: int
 
 
+class Callback(NamedTuple):
+    """Who is told of a job's end: an address, whose secrets sign (empty: the service's own), and the job's place.
+
+    `at_rest`: what waits to be told is sealed, as the job is.
+    """
+
+    url: str
+    owner: str
+    location: str = ""
+    at_rest: bool = False
+
+
+class Delivery(NamedTuple):
+    """A job of ours: to look whether a job has ended (`watch`), to post a message, or to note that nobody wants any."""
+
+    kind: Literal["watch", "post", "gone"]
+    job: str
+    callback: Callback
+    message: str = ""
+    attempt: int = 1
+
+
 @dataclass(frozen=True, slots=True)
 class JobRequest:
     """The request of one job; `timeout` in µs for one attempt (0: none), `max_result` in bytes."""
@@ -63,6 +85,8 @@ class JobRequest:
     timeout: int = 0
     max_result: int = 1 << 20
     refund: Refund | None = None
+    callback: Callback | None = None
+    delivery: Delivery | None = None
     at_rest: bool = False
     """Whether it and its result are sealed."""
 
@@ -101,18 +125,30 @@ class Envelopes:
         """Return a result as the queue keeps it: sealed where the request was."""
         if not request.at_rest:
             return result
-        return self._seal("result", request.endpoint).seal(result, self._stored(job), tenant_of(request.principal))
+        whose = json.dumps(tenant_of(request.principal)).encode()
+        return self._seal("result", request.endpoint).seal(whose + b"\n" + result, self._stored(job))
 
     def result(self, job: str, endpoint: str, stored: bytes, tenant: str | None, *, at_rest: bool) -> bytes:
-        """Return the result that `kept` was given; ValueError where it does not open.
+        """Return the result that `kept` was given; ValueError where it does not open, or is another tenant's.
 
         A plain one is a ValueError too where the endpoint's results are to be sealed.
         """
+        if at_rest and not stored.startswith(_SEALED_RESULT):
+            raise Unopened
+        whose, result = self._result(job, endpoint, stored)
+        if whose is not None and json.loads(whose) != tenant:
+            raise Unopened
+        return result
+
+    def any_result(self, job: str, endpoint: str, stored: bytes) -> bytes:
+        """Return the result that `kept` was given, to an operator; ValueError where it does not open."""
+        return self._result(job, endpoint, stored)[1]
+
+    def _result(self, job: str, endpoint: str, stored: bytes) -> tuple[bytes | None, bytes]:
         if not stored.startswith(_SEALED_RESULT):
-            if at_rest:
-                raise Unopened
-            return stored
-        return self._seal("result", endpoint).open(stored, self._stored(job), tenant)
+            return None, stored
+        whose, _, result = self._seal("result", endpoint).open(stored, self._stored(job)).partition(b"\n")
+        return whose, result
 
     def _opened(self, job: str, envelope: bytes) -> JobRequest:
         try:
@@ -165,11 +201,15 @@ def _written(request: JobRequest) -> dict[str, object]:
         written["principal"] = texts | lists
     if refund:
         written["refund"] = [refund.key, refund.amount, sorted(refund.outcomes), refund.journal]
+    if request.callback:
+        written["callback"] = list(request.callback)
+    if request.delivery:
+        written["delivery"] = [list(each) if isinstance(each, tuple) else each for each in request.delivery]
     return written
 
 
 def _read(written: dict[str, Any]) -> JobRequest:
-    principal, refund = written.get("principal"), written.get("refund")
+    principal, refund, callback = (written.get(name) for name in ("principal", "refund", "callback"))
     return JobRequest(
         endpoint=written["endpoint"],
         method=written["method"],
@@ -184,7 +224,16 @@ def _read(written: dict[str, Any]) -> JobRequest:
         timeout=written["timeout"],
         max_result=written["max_result"],
         refund=Refund(refund[0], refund[1], frozenset(refund[2]), refund[3]) if refund else None,
+        callback=Callback(*callback) if callback else None,
+        delivery=_delivery(written.get("delivery")),
     )
+
+
+def _delivery(written: Any) -> Delivery | None:
+    if not written:
+        return None
+    kind, job, callback, message, attempt = written
+    return Delivery(kind, job, Callback(*callback), message, attempt)
 
 
 def _principal(written: dict[str, Any]) -> Principal:

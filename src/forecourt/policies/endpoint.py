@@ -2,6 +2,7 @@
 
 from typing import ClassVar
 
+from forecourt.policies.adaptive import PriorityField
 from forecourt.policies.audit import AuditField
 from forecourt.policies.cache import CacheField, InvalidatesField
 from forecourt.policies.circuit_breaker import CircuitBreakerField
@@ -41,6 +42,7 @@ class EndpointPolicy(Words):
     deprecation: DeprecationField = None
     rate_limit: RateLimits = None
     concurrency: ConcurrencyField = None
+    priority: PriorityField = None
     max_body: MaxBodyField = None
     content: ContentField = None
     webhook: WebhookField = None
@@ -59,8 +61,3 @@ class EndpointPolicy(Words):
     logging: LoggingField = None
 
     file_words: ClassVar[frozenset[str]] = frozenset({"preset"})
-    later: ClassVar[frozenset[str]] = frozenset(
-        {
-            "priority",
-        }
-    )
