@@ -1,6 +1,5 @@
 """What a config must have so that records can be sealed."""
 
-import importlib.util
 import sys
 
 import pytest
@@ -25,7 +24,6 @@ def test_at_rest_needs_keys() -> None:
 def test_at_rest_needs_its_extra(absent: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without `cryptography` the start says how to get it."""
     if absent == "spec":
-        monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
         monkeypatch.setattr("forecourt.config_encryption.find_spec", lambda _: None)
     else:
         monkeypatch.setitem(sys.modules, "cryptography", None)

@@ -14,18 +14,20 @@ from forecourt import Cache, Encryption, EndpointPolicy, Idempotency, JobConfig,
 from forecourt.inspection import stack_of
 from forecourt.jobs.queues import queue_at
 from forecourt.jobs.worker import Worker
-from forecourt.policies import Security
+from forecourt.policies import Security, Webhooks
 from forecourt.stores.contract import Store
 from forecourt.stores.lanes import LanedStore
 from forecourt.stores.redis.client import Client
 from forecourt.stores.redis.store import RedisStore
 from forecourt.types import ASGIApp, Message, Scope, SystemClock
 from tests.asgi import Answer, call, http
+from tests.jobs.receivers import SPELT
 from tests.servers import Valkey
 
 OLD, NEW = b"o" * 32, b"n" * 32
 PLANTED = "PLANTED-IN-PLAIN"
 ASKED = "ASKED-IN-PLAIN"
+CALLED = "CALLED-IN-PLAIN"
 
 
 class ByTenant:
@@ -48,15 +50,19 @@ class Stores:
         self.runs = 0
         encryption = Encryption(at_rest=at_rest)
         known = Security(schemes={"field"})
+        in_process = url.startswith("memory:")
         self.config = JobConfig(
             store=url,
+            webhooks=None if in_process else Webhooks(secrets=[SPELT.encode()]),
             keys=keys,
             authenticators={"field": ByTenant()},
             default=EndpointPolicy(encryption=encryption, security=known, logging="off"),
             endpoints={
                 "pay": EndpointPolicy(idempotency=Idempotency()),
                 "record": EndpointPolicy(cache=Cache(ttl=60)),
-                "report": EndpointPolicy(offload=Offload()),
+                "report": EndpointPolicy(
+                    offload=Offload(callback=None if in_process else f"https://a.example/{CALLED}")
+                ),
             },
         )
         routes = [
@@ -66,7 +72,7 @@ class Stores:
             Mount("/jobs", self.config.jobs, name="jobs"),
         ]
         self.app = Starlette(routes=routes)
-        if store is None and not url.startswith("memory:"):
+        if store is None and not in_process:
             store = _patient(url)
         self.app.add_middleware(PolicyMiddleware, config=self.config, store=store)
 
@@ -83,9 +89,9 @@ class Stores:
         """Read what is cached."""
         return await call(self.app, http("/record"))
 
-    async def report(self) -> Answer:
+    async def report(self, *fields: tuple[bytes, bytes]) -> Answer:
         """Ask for the job."""
-        return await self._post("/report")
+        return await self._post("/report", *fields)
 
     async def job(self, location: str, tenant: str = "acme") -> Answer:
         """Look at a job, or its result."""

@@ -5,10 +5,11 @@ from base64 import b64encode
 
 import pytest
 
+from forecourt import ConfigError, Jobs
 from forecourt.core.sealed import OVERHEAD
 from forecourt.stores.memory import MemoryStore
 from forecourt.types import SystemClock
-from tests.layers.stored import ASKED, NEW, OLD, PLANTED, Held, Stores, dumped, started
+from tests.layers.stored import ASKED, CALLED, NEW, OLD, PLANTED, Held, Stores, dumped, started
 from tests.servers import Valkey, eventually
 
 
@@ -44,7 +45,7 @@ async def test_a_dump_of_the_store_shows_nothing_that_was_sealed(valkey: Valkey,
     async with started(service):
         location = await used(service)
         await eventually(lambda: len({key for key, *_ in dumped(valkey) if key.endswith(b":cache")}) == 2)
-        queued = len(found(valkey, ASKED))
+        queued = len(found(valkey, ASKED)), len(found(valkey, CALLED))
         async with service.working():
             await service.ended(location)
         result = await service.job(location + "/result")
@@ -53,9 +54,10 @@ async def test_a_dump_of_the_store_shows_nothing_that_was_sealed(valkey: Valkey,
         assert replay.headers["idempotent-replayed"] == "true"
     places = {key.split(b":")[2] + (field or b"") for key, field, _ in found(valkey, PLANTED)}
     if at_rest:
-        assert (queued, places) == (0, set())
+        assert (queued, places) == ((0, 0), set())
+        assert not found(valkey, CALLED)
     else:
-        assert queued == 1
+        assert queued == (1, 2), "the job, and who looks whether it has ended"
         assert len(places) >= 4, "a replay, a result, and heads and bodies of kept answers"
 
 
@@ -94,6 +96,58 @@ async def test_a_retired_key(valkey: Valkey) -> None:
         async with two.working():
             ended = json.loads((await two.ended(waiting)).body)
         assert (ended["status"], ended["problem"]["detail"]) == ("dead", "its envelope is not ours")
+
+
+@pytest.mark.valkey
+async def test_a_caller_who_waits_for_a_job(valkey: Valkey) -> None:
+    """It is given the result in the first answer; one that does not open by then is none."""
+    service, stranger = Stores(valkey.url), Stores(valkey.url, [OLD, NEW])
+    wait = (b"prefer", b"respond-async, wait=5")
+    async with started(service, stranger):
+        async with service.working():
+            answer = await service.report(wait)
+        assert (answer.status, answer.body) == (200, f"{PLANTED} 1".encode())
+        async with stranger.working():
+            answer = await service.report(wait)
+        assert answer.status == 202
+
+
+@pytest.mark.valkey
+async def test_an_operator_reads_what_the_keys_of_the_config_open(valkey: Valkey) -> None:
+    """Whosever it is, with the keys; without them it is said why there is none."""
+    service = Stores(valkey.url)
+    async with started(service):
+        location = (await service.report()).headers["location"]
+        async with service.working():
+            await service.ended(location)
+    job = location.rpartition("/")[2]
+    async with Jobs(service.config) as jobs:
+        result = await jobs.result(job)
+        assert result is not None
+        assert result.body == f"{PLANTED} 1".encode()
+    async with Jobs(Stores(valkey.url, [OLD]).config) as jobs:
+        with pytest.raises(ConfigError, match="was sealed, and no key of the config opens it"):
+            await jobs.result(job)
+
+
+@pytest.mark.valkey
+async def test_a_large_answer(valkey: Valkey) -> None:
+    """It is sealed in a thread, and opens as any other."""
+    large = bytes(range(256)) * 2000
+    one, two = Stores(valkey.url), Stores(valkey.url)
+
+    async def made() -> bytes:
+        return large
+
+    async with started(one, two):
+        await one.config.cache.get_or_set("large", made, ttl=60)
+        await eventually(lambda: len(sealed(valkey)) == 2)
+        assert large[:256] not in b"".join(value for *_, value in dumped(valkey))
+        assert await two.config.cache.get_or_set("large", _bytes, ttl=60) == large
+
+
+async def _bytes() -> bytes:
+    return b"made anew"
 
 
 async def refused(service: Stores) -> None:

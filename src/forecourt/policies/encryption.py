@@ -1,6 +1,6 @@
 """What of an endpoint is encrypted."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, PlainValidator
 
@@ -15,6 +15,8 @@ class Encryption(Words):
     """
 
     at_rest: Annotated[bool, Field(strict=True)] = False
+
+    later: ClassVar[frozenset[str]] = frozenset({"fields", "format", "request", "response"})
 
 
 EncryptionField = Annotated[
