@@ -59,7 +59,7 @@ class Stores:
             default=EndpointPolicy(encryption=encryption, security=known, logging="off"),
             endpoints={
                 "pay": EndpointPolicy(idempotency=Idempotency()),
-                "record": EndpointPolicy(cache=Cache(ttl=60)),
+                "record": EndpointPolicy(cache=Cache(ttl=60, vary=("x-kind",))),
                 "report": EndpointPolicy(
                     offload=Offload(callback=None if in_process else f"https://a.example/{CALLED}")
                 ),
@@ -85,9 +85,9 @@ class Stores:
         """Make the call that is carried out once."""
         return await self._post("/pay", (b"idempotency-key", key.encode()), (b"x-tenant", tenant.encode()))
 
-    async def record(self) -> Answer:
-        """Read what is cached."""
-        return await call(self.app, http("/record"))
+    async def record(self, kind: str = "a") -> Answer:
+        """Read what is cached, of one kind."""
+        return await call(self.app, http("/record", headers=[(b"x-kind", kind.encode())]))
 
     async def report(self, *fields: tuple[bytes, bytes]) -> Answer:
         """Ask for the job."""

@@ -197,6 +197,49 @@ async def test_records_change_places(valkey: Valkey) -> None:
 
 
 @pytest.mark.valkey
+async def test_kept_answers_change_places(valkey: Valkey) -> None:
+    """The answer to requests of one kind where those of another kind look: it is made anew."""
+    one, two = Stores(valkey.url), Stores(valkey.url)
+    async with started(one, two):
+        bodies = [(await one.record(kind)).body for kind in "ab"]
+        await eventually(lambda: len(sealed(valkey)) == 4)
+        first, *others = sealed(valkey)
+        size = {len(value) for _, field, value in (first, *others) if field}
+        assert len(size) == 2, "heads and bodies"
+        with valkey.client() as client:
+            for length in size:
+                (key, field, value), (key2, field2, value2) = (
+                    held for held in (first, *others) if len(held[2]) == length
+                )
+                client.hset(key, str(field, "latin-1"), value2)
+                client.hset(key2, str(field2, "latin-1"), value)
+        assert [(await two.record(kind)).body in bodies for kind in "ab"] == [True, True]
+        assert two.runs == 2, "as many as there were places"
+
+
+@pytest.mark.parametrize("place", ["memory", "valkey"])
+async def test_a_rotation_fails_no_call(place: str, request: pytest.FixtureRequest) -> None:
+    """Two processes go through its steps one after the other: each opens what the other has sealed, at every step."""
+    url, store = "memory://", MemoryStore(SystemClock())
+    if place == "valkey":
+        url, store = request.getfixturevalue("valkey").url, None
+    steps = [[OLD], [OLD, NEW], [NEW, OLD]]
+    pairs = [(one, two) for at, one in enumerate(steps) for two in steps[at : at + 2]] + [([NEW, OLD], [NEW])]
+    running = [(Stores(url, one, store=store), Stores(url, two, store=store)) for one, two in pairs]
+    async with started(*(each for pair in running for each in pair)):
+        for number, (one, two) in enumerate(running):
+            before = [f"{number - 1}-{who}" for who in range(2) if number and pairs[number][1] != [NEW]]
+            for key in before:
+                assert {(await each.pay(key)).headers["idempotent-replayed"] for each in (one, two)} == {"true"}
+            for who, (first, second) in enumerate([(one, two), (two, one)]):
+                made = await first.pay(f"{number}-{who}")
+                again = await second.pay(f"{number}-{who}")
+                assert (made.status, again.status, again.body) == (200, 200, made.body), (number, who)
+                assert again.headers["idempotent-replayed"] == "true"
+            assert one.runs == two.runs == 1
+
+
+@pytest.mark.valkey
 async def test_the_body_of_another_head(valkey: Valkey) -> None:
     """An older body under a newer head of the same place does not open."""
     one, two = Stores(valkey.url), Stores(valkey.url)

@@ -18,6 +18,7 @@ from forecourt.policies.flood_guard import FloodGuard
 from forecourt.policies.health import HealthChecks
 from forecourt.policies.idempotency import Idempotency
 from forecourt.policies.issuer import Dpop, Introspection, Issuer, TokenCache
+from forecourt.policies.keys import KeyProvider
 from forecourt.policies.max_body import MaxBody
 from forecourt.policies.offload import Offload
 from forecourt.policies.presets import cpu_endpoint, db_endpoint, io_endpoint
@@ -58,6 +59,7 @@ __all__ = [
     "Idempotency",
     "Introspection",
     "Issuer",
+    "KeyProvider",
     "Logging",
     "MaxBody",
     "Metrics",
