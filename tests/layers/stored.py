@@ -53,7 +53,7 @@ class Stores:
         in_process = url.startswith("memory:")
         self.config = JobConfig(
             store=url,
-            webhooks=None if in_process else Webhooks(secrets=[SPELT.encode()]),
+            webhooks=None if in_process else Webhooks.model_validate({"secrets": [SPELT.encode()]}),
             keys=keys,
             authenticators={"field": ByTenant()},
             default=EndpointPolicy(encryption=encryption, security=known, logging="off"),

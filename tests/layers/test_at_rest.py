@@ -211,8 +211,8 @@ async def test_kept_answers_change_places(valkey: Valkey) -> None:
                 (key, field, value), (key2, field2, value2) = (
                     held for held in (first, *others) if len(held[2]) == length
                 )
-                client.hset(key, str(field, "latin-1"), value2)
-                client.hset(key2, str(field2, "latin-1"), value)
+                client.hset(key, (field or b"").decode("latin-1"), value2)
+                client.hset(key2, (field2 or b"").decode("latin-1"), value)
         assert [(await two.record(kind)).body in bodies for kind in "ab"] == [True, True]
         assert two.runs == 2, "as many as there were places"
 
@@ -220,9 +220,8 @@ async def test_kept_answers_change_places(valkey: Valkey) -> None:
 @pytest.mark.parametrize("place", ["memory", "valkey"])
 async def test_a_rotation_fails_no_call(place: str, request: pytest.FixtureRequest) -> None:
     """Two processes go through its steps one after the other: each opens what the other has sealed, at every step."""
-    url, store = "memory://", MemoryStore(SystemClock())
-    if place == "valkey":
-        url, store = request.getfixturevalue("valkey").url, None
+    url = "memory://" if place == "memory" else request.getfixturevalue("valkey").url
+    store = MemoryStore(SystemClock()) if place == "memory" else None
     steps = [[OLD], [OLD, NEW], [NEW, OLD]]
     pairs = [(one, two) for at, one in enumerate(steps) for two in steps[at : at + 2]] + [([NEW, OLD], [NEW])]
     running = [(Stores(url, one, store=store), Stores(url, two, store=store)) for one, two in pairs]

@@ -9,6 +9,7 @@ import hmac
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Protocol
 
 from forecourt.core.sealed import KEY_ID
 from forecourt.policies.wording import Fault, refusal, said
@@ -16,8 +17,14 @@ from forecourt.policies.wording import Fault, refusal, said
 SHORTEST_SECRET = 32
 """Bytes; a signature is as hard to forge as its key is to guess."""
 
-KeyProvider = Callable[[], Sequence[bytes]]
-"""Returns the secrets in order; asked once, when the config is made, so it may ask a service that keeps keys."""
+
+class KeyProvider(Protocol):
+    """Returns the secrets in order; asked once, when the config is made, so it may ask a service that keeps keys."""
+
+    def __call__(self) -> Sequence[bytes]:
+        """Return at least one secret of 32 bytes or more; whatever is raised stops the start."""
+        ...
+
 
 _SALT = b"forecourt"
 _FORMS = 'must be "env:NAME" or "file:path": secrets do not stand in a config'
