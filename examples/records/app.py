@@ -3,15 +3,20 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Annotated, Any
 
 from fastapi import APIRouter, FastAPI, HTTPException, WebSocket
-from fastapi.responses import StreamingResponse
+from fastapi import Path as InPath
+from fastapi.responses import PlainTextResponse, StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import select
 
 from examples.records.database import Record, Session, create_tables, engine
 from forecourt import JobConfig, PolicyMiddleware
-from forecourt.integrations.openapi import document_security
+from forecourt.integrations.openapi import document_policies
+
+RecordId = Annotated[int, InPath(ge=1, le=2**63 - 1)]
+"""As many as SQLite can count."""
 
 
 class NewRecord(BaseModel):
@@ -45,9 +50,12 @@ async def lifespan(_: FastAPI) -> AsyncIterator[None]:
 app = FastAPI(title="Records", lifespan=lifespan)
 config = JobConfig.from_file(Path(__file__).with_name("policies.toml"))
 app.add_middleware(PolicyMiddleware, config=config)
-document_security(app, config)
+document_policies(app, config)
 
 records = APIRouter(prefix="/records")
+ABSENT: dict[int | str, dict[str, Any]] = {404: {"description": "There is no such record."}}
+CHALLENGE = {"WWW-Authenticate": {"description": "How to log in.", "schema": {"type": "string"}}}
+WRONG: dict[int | str, dict[str, Any]] = {401: {"description": "That is not the word.", "headers": CHALLENGE}}
 
 
 @records.get("")
@@ -57,7 +65,7 @@ async def list_records(session: Session) -> list[ShownRecord]:
     return [ShownRecord.model_validate(record) for record in found]
 
 
-@records.get("/export")
+@records.get("/export", response_class=PlainTextResponse)
 async def export_records(session: Session) -> StreamingResponse:
     """Stream all records as lines."""
     titles = (await session.scalars(select(Record.title).order_by(Record.id))).all()
@@ -69,8 +77,8 @@ async def export_records(session: Session) -> StreamingResponse:
     return StreamingResponse(lines(), media_type="text/plain")
 
 
-@records.get("/{record_id}")
-async def get_record(record_id: int, session: Session) -> ShownRecord:
+@records.get("/{record_id}", responses=ABSENT)
+async def get_record(record_id: RecordId, session: Session) -> ShownRecord:
     """Show one record."""
     record = await session.get(Record, record_id)
     if record is None:
@@ -87,8 +95,8 @@ async def create_record(record: NewRecord, session: Session) -> ShownRecord:
     return ShownRecord.model_validate(kept)
 
 
-@records.put("/{record_id}")
-async def update_record(record_id: int, record: NewRecord, session: Session) -> ShownRecord:
+@records.put("/{record_id}", responses=ABSENT)
+async def update_record(record_id: RecordId, record: NewRecord, session: Session) -> ShownRecord:
     """Change a record."""
     kept = await session.get(Record, record_id)
     if kept is None:
@@ -101,7 +109,7 @@ async def update_record(record_id: int, record: NewRecord, session: Session) -> 
 app.include_router(records)
 
 
-@app.post("/login", status_code=204)
+@app.post("/login", status_code=204, responses=WRONG)
 async def login(credentials: Login) -> None:
     """Let in whoever knows the word; a real service asks its user table."""
     if credentials.password != "open sesame":  # an example's, not a secret
