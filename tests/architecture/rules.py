@@ -80,6 +80,7 @@ OPTIONAL = {
     "orjson": ("forecourt.telemetry.structured",),
     "prometheus_client": ("forecourt.telemetry.prometheus",),
     "pybreaker": ("forecourt.breaker_mirror",),
+    "pytest": ("forecourt.testing.fixtures", "forecourt.testing.store_contract"),
     "redis": ("forecourt.stores.redis",),
     "structlog": ("forecourt.telemetry.structured",),
     "yaml": ("forecourt.config_yaml",),
