@@ -225,5 +225,7 @@ TARGETS = (
     Target("access log / the best peer", 0.4, _best("observers", "logs", "forecourt, logging")),
     Target("the breaker / pybreaker, the cheapest peer", 1.5, _added_by("peers", "breaker", "forecourt", "pybreaker")),
     Target("the breaker / interlock-cb", 0.5, _added_by("peers", "breaker", "forecourt", "interlock-cb")),
+    Target("publish a job / the best peer", 0.667, _best("jobs", "publish", "forecourt")),
+    Target("jobs a second / the best peer", 3, _best("jobs", "rate", "forecourt"), at_most=False),
 )
 """Design §8, in its order. The stack is what exists of it: see what the rows of ours contain."""

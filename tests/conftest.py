@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings
 
+from tests.brokers import Pulsar
 from tests.core.bench import examples
 from tests.servers import Cluster, Valkey
 
@@ -43,3 +44,10 @@ def valkey_cluster(valkey_cluster_servers: Cluster) -> Cluster:
     """An empty cluster of three primaries, all slots served."""
     valkey_cluster_servers.clear()
     return valkey_cluster_servers
+
+
+@pytest.fixture(scope="session")
+def pulsar_broker() -> Iterator[Pulsar]:
+    """A broker that runs as long as the tests do; a queue of a new name is an empty one."""
+    with Pulsar() as broker:
+        yield broker

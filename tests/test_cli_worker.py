@@ -1,7 +1,9 @@
 """The worker's command in this process: apps that do not start, and the fleet of worker processes."""
 
 import asyncio
+import os
 import signal
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -109,3 +111,34 @@ def test_a_worker_that_dies_is_started_anew_until_the_signal(
     second = "trap 'exit 0' TERM; kill -TERM $PPID; while :; do sleep 0.02; done"
     assert cli_worker._Fleet(["/bin/sh", "-c", f"{first}; {second}"], 1).run() == 0
     assert capfd.readouterr().err == "a worker ended with 3; another one starts\n"
+
+
+def test_a_fleet_that_is_told_to_stop_while_it_starts_leaves_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The signal comes between two workers: both are ended, and that is no failure."""
+    fleet = cli_worker._Fleet(["/bin/sh", "-c", "sleep 60"], 2)
+    started = fleet._started
+
+    def interrupted() -> "subprocess.Popen[bytes]":
+        child = started()
+        os.kill(os.getpid(), signal.SIGTERM)
+        return child
+
+    monkeypatch.setattr(fleet, "_started", interrupted)
+    assert fleet.run() == 0
+    assert [child.poll() for child in fleet._children] == [-signal.SIGTERM] * 2
+
+
+def test_a_fleet_that_cannot_start_its_second_worker_ends_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What went wrong is raised, and nobody is left."""
+    fleet = cli_worker._Fleet(["/bin/sh", "-c", "sleep 60"], 2)
+    started = fleet._started
+
+    def once() -> "subprocess.Popen[bytes]":
+        if fleet._children:
+            raise OSError("no more processes")
+        return started()
+
+    monkeypatch.setattr(fleet, "_started", once)
+    with pytest.raises(OSError, match="no more"):
+        fleet.run()
+    assert [child.poll() for child in fleet._children] == [-signal.SIGTERM]

@@ -3,13 +3,14 @@
 import asyncio
 import contextlib
 import logging
+import os
 from collections.abc import Iterable, Sequence
 
 import pytest
 
 from forecourt import JobConfig
 from forecourt.errors import StoreDown
-from forecourt.exchange import Chain, Exchange, exchange_of
+from forecourt.exchange import Chain, Exchange, _some_id, exchange_of
 from forecourt.responses import Problem, Refusal
 from forecourt.runtime import Runtime
 from forecourt.stores.contract import Answer, Question, Settlement
@@ -56,6 +57,7 @@ class Asker:
         self.settled = 0
         self.early: Refusal | None = None
         self.replay = False
+        self.silent = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Ask, refuse or call on."""
@@ -65,6 +67,8 @@ class Asker:
 
     def questions(self, exchange: Exchange) -> Sequence[Question] | ASGIApp:
         """Ask the one limit, unless told to refuse before."""
+        if self.silent:
+            return []
         return self.early or [Question("fixed_window", self.name, (self.limit, 60_000_000, 1, 0))]
 
     def answered(self, exchange: Exchange, answers: Sequence[Answer]) -> ASGIApp | None:
@@ -291,3 +295,85 @@ async def test_a_degraded_grant_is_settled_here() -> None:
     await passage.run()
     await passage.drained()
     assert [settlement.local for settlement in seen] == [True]
+
+
+def at_once(*names: str, limit: int = 9, max_keys: int = 100) -> tuple[Exchange, list[Asker]]:
+    """Return an exchange in a chain whose store is this process, and the layers that ask."""
+    store = MemoryStore(FakeClock(), max_keys=max_keys)
+    runtime = Runtime(JobConfig(), store, FakeClock())
+    askers = [Asker(_nothing, name, limit=limit) for name in names]
+    exchange = Exchange(runtime, http("/"))
+    exchange.enter(Chain(_nothing, tuple(askers), at_once=runtime.at_once))
+    return exchange, askers
+
+
+async def _nothing(_scope: Scope, _receive: Receive, _send: Send) -> None:
+    """Answer nothing."""
+
+
+def asked(exchange: Exchange, layer: Asker) -> ASGIApp | None:
+    """Ask without waiting."""
+    assert exchange.chain.at_once is not None
+    return exchange.ask_at_once(layer, exchange.chain.at_once)
+
+
+@pytest.mark.parametrize("names", [("a",), ("a", "b")])
+async def test_a_store_in_this_process_is_asked_without_waiting(names: tuple[str, ...]) -> None:
+    """Each layer has its answers, and who settles does so once, as where it is awaited."""
+    exchange, askers = at_once(*names)
+    assert [asked(exchange, each) for each in askers] == [None] * len(names)
+    assert [exchange.answers(each)[0].granted for each in askers] == [True] * len(names)
+    for _ in range(2):
+        exchange._end()
+    assert [each.settled for each in askers] == [1] * len(names)
+
+
+@pytest.mark.parametrize("names", [("a",), ("a", "b")])
+async def test_refusals_without_waiting(names: tuple[str, ...]) -> None:
+    """What is refused, before anything is asked or by the store, is refused to the first who asks; nothing is held."""
+    exchange, askers = at_once(*names, limit=0)
+    refusal = asked(exchange, askers[0])
+    assert isinstance(refusal, Refusal)
+    assert refusal.problem.title == "a"
+    exchange._end()
+    assert askers[0].settled == 0
+
+    exchange, askers = at_once(*names)
+    askers[-1].early = Refusal(Problem(400, "early"))
+    assert asked(exchange, askers[0]) is askers[-1].early
+
+    exchange, askers = at_once(*names, max_keys=0)
+    assert asked(exchange, askers[0]) is not None
+    assert exchange.refused is not None
+    assert exchange.refused.status == 503
+
+
+async def test_nobody_asks_anything() -> None:
+    """Layers that state nothing go on, and the store is not asked."""
+    for names in (("a",), ("a", "b")):
+        exchange, askers = at_once(*names, max_keys=0)
+        for each in askers:
+            each.silent = True
+        assert asked(exchange, askers[0]) is None
+        assert exchange.answers(askers[0]) == ()
+
+
+async def test_settlements_that_cannot_be_are_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """In memory too: a layer's mistake is told, and raised to nobody."""
+    exchange, _ = at_once("a")
+    exchange.runtime.settle([Settlement("unheard_of", "k", ())])
+    assert "settlements lost" in caplog.text
+
+
+def test_ids_are_never_given_twice() -> None:
+    """Though they are drawn many at once; a forked child draws its own."""
+    ids = [Exchange(Runtime(JobConfig(), MemoryStore(), FakeClock()), http("/")).id for _ in range(300)]
+    assert len({*ids}) == 300
+    assert {len(each) for each in ids} == {24}
+    here, there = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.write(there, _some_id().encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert os.read(here, 24).decode() not in {_some_id() for _ in range(300)}

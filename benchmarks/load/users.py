@@ -16,9 +16,9 @@ import gevent  # type: ignore[import-untyped]  # it ships no types
 from locust import HttpUser, constant, events, task
 from locust.env import Environment
 from locust.stats import PERCENTILES_TO_REPORT, StatsCSV
-from requests.adapters import HTTPAdapter
 
 from benchmarks.load.calls import SeenCall, write
+from benchmarks.load.users_address import BURST, FromAddress
 from forecourt import JobConfig
 from forecourt.auth.development import development_token
 
@@ -29,19 +29,6 @@ _addresses = (f"127.0.{at >> 8}.{at & 255}" for at in itertools.count(2))
 _numbers = itertools.count()
 _calls: list[SeenCall] = []
 _titles: list[str] = []
-BURST = 14
-"""Calls of one client at once, on as many connections, so that every worker gets some."""
-
-
-class FromAddress(HTTPAdapter):
-    """Connects from one address."""
-
-    def __init__(self, address: str) -> None:
-        self._address = address
-        super().__init__(pool_connections=1, pool_maxsize=BURST, max_retries=0)
-
-    def init_poolmanager(self, *args: Any, **options: Any) -> None:
-        super().init_poolmanager(*args, **options, source_address=(self._address, 0))
 
 
 class Client(HttpUser):

@@ -7,6 +7,9 @@ import tempfile
 from pathlib import Path
 
 import uvicorn
+from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
+
+from examples.records.database import fill
 
 TRY = """
 The records service listens on http://127.0.0.1:{port} (API docs at /docs). Store: {store}
@@ -43,12 +46,13 @@ What protects what:  .venv/bin/forecourt show examples.records.app:app     Stop:
 """
 
 
-def prepare() -> None:
-    """Create the database before the workers, which would meet over it."""
-    from examples.records.database import create_tables, engine  # noqa: PLC0415  # reads the URL that main has set
+def prepare(url: str) -> None:
+    """Create the tables before the workers, which would meet over them."""
 
     async def create() -> None:
-        await create_tables()
+        engine = create_async_engine(url)
+        async with AsyncSession(engine) as session, session.begin():
+            await fill(session)
         await engine.dispose()
 
     asyncio.run(create())
@@ -59,14 +63,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="demo", description="The records service, protected by its policies.toml.")
     parser.add_argument("--store", default="memory://", help="where limits live, such as redis://127.0.0.1:6379")
     parser.add_argument("--workers", type=int, default=1, help="processes; with memory:// each has limits of its own")
+    parser.add_argument("--postgres", metavar="URL", help="a database such as postgresql+asyncpg://user@host/name")
     given = parser.parse_args()
     port = int(os.environ.get("PORT", "8000"))
     os.environ["FORECOURT_STORE"] = given.store
     if given.workers > 1 and given.store.startswith("memory:"):
         print("Each worker counts for itself with memory://; --store redis://… makes limits hold across them.")
     with tempfile.TemporaryDirectory() as folder:
-        os.environ["RECORDS_DATABASE"] = f"sqlite+aiosqlite:///{Path(folder, 'records.sqlite3')}"
-        prepare()
+        url = given.postgres or f"sqlite+aiosqlite:///{Path(folder, 'records.sqlite3')}"
+        os.environ["RECORDS_DATABASE"] = url
+        prepare(url)
         print(TRY.format(port=port, store=given.store.rpartition("@")[2]), flush=True)
         uvicorn.run(
             "examples.records.app:app",

@@ -1,18 +1,10 @@
-"""The records' table, and a session for each request; nothing here knows of policies."""
+"""The records' table; nothing here knows of policies."""
 
-import os
-from collections.abc import AsyncIterator
-from typing import Annotated
-
-from fastapi import Depends
-from sqlalchemy import String
-from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
+from sqlalchemy import String, select
+from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-URL = os.environ.get("RECORDS_DATABASE", "sqlite+aiosqlite:///records.sqlite3")
-
-engine: AsyncEngine = create_async_engine(URL, connect_args={"timeout": 10})
-sessions = async_sessionmaker(engine, expire_on_commit=False)
+from forecourt.db import session
 
 
 class Table(DeclarativeBase):
@@ -30,18 +22,13 @@ class Record(Table):
 
 async def create_tables() -> None:
     """Create what is missing; three records to begin with."""
-    async with engine.begin() as connection:
-        await connection.run_sync(Table.metadata.create_all)
-    async with sessions.begin() as session:
-        for number, title in enumerate(("first", "second", "third"), 1):
-            if await session.get(Record, number) is None:
-                session.add(Record(id=number, title=title))
+    async with session() as opened:
+        await fill(opened)
 
 
-async def session() -> AsyncIterator[AsyncSession]:
-    """Open a session for one request."""
-    async with sessions() as opened:
-        yield opened
-
-
-Session = Annotated[AsyncSession, Depends(session)]
+async def fill(opened: AsyncSession) -> None:
+    """Create what is missing in an open session."""
+    connection = await opened.connection()
+    await connection.run_sync(Table.metadata.create_all)
+    if (await opened.scalars(select(Record.id).limit(1))).first() is None:
+        opened.add_all(Record(title=title) for title in ("first", "second", "third"))

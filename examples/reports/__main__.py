@@ -1,6 +1,7 @@
 """Serves the example: `python -m examples.reports [--store URL] [--workers N]`; PORT is 8000 unless set."""
 
 import argparse
+import base64
 import os
 import secrets
 import signal
@@ -17,6 +18,14 @@ A report is a job: 202 and a place to look, then the handler's own answer.
   curl -s  http://127.0.0.1:{port}/jobs/ID          how far it has come
   curl -s  http://127.0.0.1:{port}/jobs/ID/result   the report
   curl -si -X DELETE http://127.0.0.1:{port}/jobs/ID
+
+Where it ends, a receiver is told, signed (Standard Webhooks); this one prints what comes:
+  python -m examples.reports.receiver &
+  curl -si http://127.0.0.1:{port}/reports -H 'content-type: application/json' \\
+    -H 'x-callback: http://127.0.0.1:9000/' -d '{{"title": "April"}}'
+
+The same handler answers directly where its policy says so:
+  curl -s  http://127.0.0.1:{port}/reports/now -H 'content-type: application/json' -d '{{"title": "May"}}'
 
 Whoever can wait gets it at once; what does not fit the handler is 422 now, and no job.
   curl -s  http://127.0.0.1:{port}/reports -H 'content-type: application/json' -H 'prefer: wait=10' \\
@@ -36,6 +45,8 @@ def main() -> None:
     port = int(os.environ.get("PORT", "8000"))
     os.environ["FORECOURT_STORE"] = given.store
     os.environ.setdefault("REPORTS_KEY", secrets.token_hex(32))
+    secret = base64.b64encode(secrets.token_bytes(32)).decode()
+    os.environ.setdefault("REPORTS_WEBHOOK_SECRET", f"whsec_{secret}")
     inside = given.store.startswith("memory:")
     workers = "this process" if inside else f"{given.workers} worker(s)"
     print(TRY.format(port=port, store=given.store.rpartition("@")[2], workers=workers), flush=True)

@@ -31,6 +31,7 @@ class Report(BaseModel):
 
 
 @app.post("/reports")
+@app.post("/reports/now", name="make_report_now")
 def make_report(order: Order, request: Request) -> Report:
     """Burn CPU, on a thread; say how far it has come."""
     digest = order.title.encode()

@@ -7,8 +7,17 @@ from forecourt.config import JobConfig
 from forecourt.config_cache import CacheHandle
 from forecourt.deadlines import Deadline, current_deadline
 from forecourt.decisions import Decision
-from forecourt.errors import CircuitOpen, ConfigError, ForecourtError, StoreDown, StoreError, StoreOverloaded
+from forecourt.errors import (
+    CircuitOpen,
+    ConfigError,
+    DatabaseDown,
+    ForecourtError,
+    StoreDown,
+    StoreError,
+    StoreOverloaded,
+)
 from forecourt.exchange import Exchange
+from forecourt.jobs.operating import Jobs
 from forecourt.ledger import Ledger
 from forecourt.limits import Limits
 from forecourt.middleware import (
@@ -39,6 +48,7 @@ from forecourt.middleware import (
 )
 from forecourt.policies import (
     Accounts,
+    Adaptive,
     ApiKey,
     ApiKeys,
     Audit,
@@ -50,6 +60,7 @@ from forecourt.policies import (
     Content,
     Credits,
     CrossOrigin,
+    Database,
     Debounce,
     Deprecation,
     Dpop,
@@ -77,6 +88,10 @@ from forecourt.policies import (
     Tracing,
     Upstream,
     Webhook,
+    Webhooks,
+    cpu_endpoint,
+    db_endpoint,
+    io_endpoint,
 )
 from forecourt.principals import Principal
 from forecourt.responses import Problem
@@ -86,6 +101,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Accounts",
+    "Adaptive",
     "ApiKey",
     "ApiKeys",
     "Audit",
@@ -111,6 +127,8 @@ __all__ = [
     "CreditsMiddleware",
     "CrossOrigin",
     "CrossOriginMiddleware",
+    "Database",
+    "DatabaseDown",
     "Deadline",
     "Debounce",
     "Decision",
@@ -130,6 +148,7 @@ __all__ = [
     "Introspection",
     "Issuer",
     "JobConfig",
+    "Jobs",
     "Ledger",
     "Limits",
     "Logging",
@@ -169,5 +188,9 @@ __all__ = [
     "User",
     "Webhook",
     "WebhookMiddleware",
+    "Webhooks",
+    "cpu_endpoint",
     "current_deadline",
+    "db_endpoint",
+    "io_endpoint",
 ]

@@ -10,9 +10,9 @@ import logging
 import random
 from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Protocol
 
-from forecourt.core.breaker import Circuit, Closed, Ended, HalfOpen, Open, Permit, Refused, State
+from forecourt.core.breaker import FULL, Circuit, Closed, Ended, HalfOpen, Open, Permit, Refused, State
 from forecourt.errors import CircuitOpen, ConfigError
 from forecourt.policies.circuit_breaker import CircuitBreaker
 from forecourt.policies.wording import nearest
@@ -27,7 +27,34 @@ Place = Literal["closed", "open", "half-open"]
 Listener = Callable[["Breaker", State, State], None]
 """Told of each transition: the breaker, where it stood, where it stands."""
 
+_SLACK = SECOND // 10
+"""What waits of two processes may differ by before one follows the other, in µs."""
+
 _YEARS = 10 * 365 * 86_400 * SECOND
+
+
+class Others(Protocol):
+    """The other processes that share a breaker."""
+
+    def watch(self, breaker: "Breaker") -> None:
+        """Share this breaker from now on."""
+        ...
+
+    def run(self) -> None:
+        """Be at work on the running loop."""
+        ...
+
+    def moved(self, breaker: "Breaker", state: State) -> None:
+        """Tell them where a breaker stands."""
+        ...
+
+    async def may_probe(self, breaker: "Breaker", permit: Permit) -> bool:
+        """Ask whether one more probe may run."""
+        ...
+
+    def probed(self, breaker: "Breaker", permit: Permit) -> None:
+        """Tell that a probe has ended."""
+        ...
 
 
 class Breaker:
@@ -44,6 +71,9 @@ class Breaker:
         self.listeners: list[Listener] = []
         self.reports: Callable[[Ended, BaseException | None], None] | None = None
         """Told of each call that ended and counts: the mirror for synchronous code."""
+        self.fleet: Others | None = None
+        """The other processes that share it."""
+        self._follows = False
         rules = policy.rules()
         self._circuit = Circuit(rules, rand)
         self._shadow = policy.mode == "shadow"
@@ -83,10 +113,45 @@ class Breaker:
             self._moved(before)
         return None if self._shadow and type(told) is Refused else told
 
+    async def confirmed(self, told: Permit | Refused | None) -> Permit | Refused | None:
+        """Ask the other processes, where `admit` told that a probe may run and the breaker is shared."""
+        if self.fleet is None:
+            return told
+        self.fleet.run()
+        if type(told) is not Permit or not told.probe:
+            return told
+        may = False
+        try:
+            may = await self.fleet.may_probe(self, told)
+        finally:
+            if not may:
+                self.settle(told, "ignored")
+        return told if may else Refused(FULL)
+
+    def follow(self, wait: int | None) -> None:
+        """Do as another process does: open for `wait` µs (0: until the next probe), or closed (None)."""
+        before = self._circuit.state
+        now = self.clock.now()
+        if wait is None:
+            if type(before) is Closed:
+                return
+            self._circuit.close()
+        elif type(before) is Closed or (wait > _SLACK and _is_sooner(before, now, wait)):
+            self._circuit.open(now, wait)
+        else:
+            return
+        self._follows = True
+        try:
+            self._moved(before)
+        finally:
+            self._follows = False
+
     def settle(self, permit: Permit | None, ended: Ended, error: BaseException | None = None) -> None:
         """Tell how a call ended that `admit` let run; `error` is for the mirror's listeners."""
         if permit is None:
             return
+        if permit.probe and self.fleet is not None:
+            self.fleet.probed(self, permit)
         before = self._circuit.state
         self._circuit.settle(permit, ended, self.clock.now())
         if self.reports is not None and ended != "ignored" and permit.generation == before.generation:
@@ -122,6 +187,8 @@ class Breaker:
     async def __aenter__(self) -> "Breaker":
         """Go in, or raise CircuitOpen."""
         told = self.admit()
+        if self.fleet is not None:
+            told = await self.confirmed(told)
         if type(told) is Refused:
             raise CircuitOpen(self.name, whole_seconds(told.wait))
         assert told is None or type(told) is Permit
@@ -150,6 +217,8 @@ class Breaker:
             logger.warning("breaker %r is open for %.1f s%s", self.name, state.wait / SECOND, shadow)
         else:
             logger.info("breaker %r is %s", self.name, self.state)
+        if self.fleet is not None and not self._follows:
+            self.fleet.moved(self, state)
         for listener in self.listeners:
             listener(self, before, state)
 
@@ -162,6 +231,7 @@ class Breakers:
         self._random = rand
         self._clock: Clock = SystemClock()
         self._made: dict[str, Breaker] = {}
+        self._fleet: Others | None = None
 
     def __repr__(self) -> str:
         return f"<Breakers {list(self._made.values())}>"
@@ -175,11 +245,18 @@ class Breakers:
         for breaker in self._made.values():
             breaker.clock = clock
 
+    def join(self, fleet: Others) -> None:
+        """Share with these processes what the policies say is shared."""
+        self._fleet = fleet
+        for breaker in self._made.values():
+            self._share(breaker)
+
     def of(self, policy: CircuitBreaker, name: str) -> Breaker:
         """Return the breaker of a policy: by the policy's own name, else by `name`."""
         known = policy.name or name
         if known not in self._made:
             self._made[known] = Breaker(known, policy, self._clock, self._random)
+            self._share(self._made[known])
         return self._made[known]
 
     def get(self, name: str) -> Breaker:
@@ -191,6 +268,17 @@ class Breakers:
             hint = nearest(name, known) or f"; there are {', '.join(known) or 'none'}"
             raise ConfigError(f'breaker: no policy has a breaker named "{name}"{hint}')
         return self.of(self._named[name], name)
+
+    def _share(self, breaker: Breaker) -> None:
+        if breaker.policy.shared and breaker.policy.mode == "on" and self._fleet is not None:
+            self._fleet.watch(breaker)
+
+
+def _is_sooner(state: State, now: int, wait: int) -> bool:
+    """Return whether a circuit would let a call through a good deal sooner than in `wait` µs, and none is under way."""
+    if type(state) is Open:
+        return state.left(now) + _SLACK < wait
+    return type(state) is HalfOpen and not state.probes
 
 
 def whole_seconds(wait: int) -> int:

@@ -3,7 +3,9 @@
 forecourt check module:app     exit 1 and one line for each thing that would stop it at startup
 forecourt show module:app      endpoint, path, policies, and where each came from
 forecourt audit …              check that an audit trail is as it was written
+forecourt init module:app      print a policy file to begin with
 forecourt worker module:app    run the jobs of its queues
+forecourt jobs …               list, show, cancel and retry jobs
 forecourt credits …            grant credits, read a balance, read an account's journal
 forecourt limits …             look where a caller stands with its limits, let it begin anew
 forecourt keys …               create, rotate, list and revoke API keys
@@ -15,7 +17,7 @@ import argparse
 import sys
 from collections.abc import Callable, Iterable, Sequence
 
-from forecourt import cli_audit, cli_auth, cli_credits, cli_limits, cli_worker
+from forecourt import cli_audit, cli_auth, cli_credits, cli_init, cli_jobs, cli_limits, cli_worker
 from forecourt.cli_app import imported
 from forecourt.config import ResolvedPolicy
 from forecourt.errors import ConfigError, StoreError
@@ -47,10 +49,12 @@ def _parser() -> argparse.ArgumentParser:
         if name == "check":
             command.add_argument("--strict", action="store_true", help="also say what is weak")
     cli_credits.add_to(commands)
+    cli_jobs.add_to(commands)
     cli_limits.add_to(commands)
     cli_auth.add_to(commands)
     cli_worker.add_to(commands)
     cli_audit.add_to(commands)
+    cli_init.add_to(commands)
     return parser
 
 

@@ -49,6 +49,7 @@ def _add_keys(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
             parser.add_argument("--role", action="append", default=[])
             parser.add_argument("--tenant")
             parser.add_argument("--tier")
+            parser.add_argument("--webhook", metavar="URL", help="the address that is told of the ends of their jobs")
             parser.add_argument("--days", type=float, help="for how long it counts")
         elif name != "list":
             parser.add_argument("id", help="the middle part of the key")
@@ -133,6 +134,7 @@ async def _create(book: KeyBook, policy: ApiKeys, given: argparse.Namespace) -> 
         tenant=given.tenant,
         tier=given.tier,
         expires=expires,
+        webhook=given.webhook,
     )
     return text
 

@@ -14,7 +14,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
@@ -23,7 +22,7 @@ from forecourt.errors import ConfigError
 from forecourt.inspection import stack_of
 from forecourt.jobs.envelope import JobRequest
 from forecourt.jobs.queue import Queue, Record
-from forecourt.jobs.queues import queue_at
+from forecourt.jobs.queues import ASIDE
 from forecourt.jobs.worker import Notes, Worker
 from forecourt.middleware import PolicyMiddleware
 from forecourt.stack import OFFLOAD
@@ -67,6 +66,7 @@ async def _work(app: ASGIApp, given: argparse.Namespace) -> int:
     loop = asyncio.get_running_loop()
     for number in _SIGNALS:
         loop.add_signal_handler(number, stopping.set)
+    ASIDE.set(True)
     async with _Started(app):
         stack = stack_of(app, OFFLOAD)
         names = _queues(stack, given.queue)
@@ -109,7 +109,11 @@ class _QueueThread:
 
     def start(self) -> None:
         self._thread.start()
-        self._within(self._open())
+        try:
+            self._within(self._open())
+        except BaseException:
+            self.stop(0)
+            raise
 
     def stop(self, drain: float) -> None:
         self._within(self._close(drain))
@@ -123,7 +127,7 @@ class _QueueThread:
     async def _open(self) -> None:
         queues, clock = self._stack.jobs.queues, SystemClock()
         for name in self._names:
-            queue = queue_at(queues.address(name), self._stack.config.namespace, name, clock)
+            queue = queues.another(name)
             await queue.open()
             worker = Worker(queue, queues.envelopes(name), self._job, self._ended, clock, concurrency=self._concurrency)
             worker.start()
@@ -194,24 +198,37 @@ class _Fleet:
 
     def __init__(self, command: Sequence[str], processes: int) -> None:
         self._command = command
-        self._children = [self._started() for _ in range(processes)]
+        self._processes = processes
+        self._children: list[subprocess.Popen[bytes]] = []
         self._stopping = threading.Event()
 
     def run(self) -> int:
         for number in _SIGNALS:
             signal.signal(number, lambda *_: self._stopping.set())
+        try:
+            for _ in range(self._processes):
+                self._children.append(self._started())  # those before one that fails are ended
+            refused = self._watch()
+        finally:
+            code = self._stop()
+        return 2 if refused else code
+
+    def _watch(self) -> bool:
+        """Start another for each worker that ends, until told to stop; True when one refused to start at all."""
         while not self._stopping.wait(0.2):
             for place, child in enumerate(self._children):
-                if (code := child.poll()) is not None:
-                    if code == 2:
-                        self._stop()
-                        return 2
-                    print(
-                        f"a worker ended with {code}; another one starts", file=sys.stderr, flush=True
-                    )  # a command prints
-                    time.sleep(_STARTING_AGAIN)
-                    self._children[place] = self._started()
-        return self._stop()
+                code = child.poll()
+                if code == 2:
+                    return True
+                if code is None:
+                    continue
+                print(
+                    f"a worker ended with {code}; another one starts", file=sys.stderr, flush=True
+                )  # a command prints
+                if self._stopping.wait(_STARTING_AGAIN):
+                    break
+                self._children[place] = self._started()
+        return False
 
     def _started(self) -> "subprocess.Popen[bytes]":
         return subprocess.Popen(self._command, start_new_session=True)  # noqa: S603  # our own command
@@ -219,4 +236,5 @@ class _Fleet:
     def _stop(self) -> int:
         for child in self._children:
             child.terminate()
-        return max(abs(child.wait()) for child in self._children)
+        codes = [child.wait() for child in self._children]
+        return max((abs(code) for code in codes if code != -signal.SIGTERM), default=0)

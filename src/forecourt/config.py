@@ -8,14 +8,11 @@ they are, a list of text as JSON or with commas, all else as JSON. A file is rea
 Whatever is wrong is one ConfigError with a line for each mistake.
 """
 
-import inspect
 import json
 import os
-import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Annotated, Literal, Self, TypeVar, get_origin
+from typing import TYPE_CHECKING, Annotated, Literal, Self, get_origin
 
 from pydantic import (
     AfterValidator,
@@ -36,12 +33,25 @@ from forecourt.config_breakers import breakers_of
 from forecourt.config_cache import CacheHandle
 from forecourt.config_check import EndpointLike, misfits
 from forecourt.config_credentials import Authenticators, Issuers, metadata_address, uncredited
+from forecourt.config_databases import Databases, Statements
 from forecourt.config_file import read
 from forecourt.config_health import HealthApp
 from forecourt.config_jobs import JobsApp, job_misfits, queue_addresses, shown_addresses
 from forecourt.config_limits import disagreements
 from forecourt.config_networks import unknown_groups
 from forecourt.config_policies import EndpointProtocol, FieldSource, Policies, ResolvedPolicy
+from forecourt.config_values import (
+    DecisionHook,
+    KeyFunction,
+    frozen,
+    functions_by_name,
+    hook,
+    key_function,
+    key_namespace,
+    prefix,
+    route,
+    upstream_name,
+)
 from forecourt.errors import ConfigError
 from forecourt.policies.api_keys import ApiKeys
 from forecourt.policies.clients import NetworkGroups
@@ -51,13 +61,12 @@ from forecourt.policies.flood_guard import FloodGuard
 from forecourt.policies.health import HealthChecks
 from forecourt.policies.issuer import Dpop, Introspection, TokenCache
 from forecourt.policies.keys import KeyRing, key_ring
-from forecourt.policies.limit import KEYS
 from forecourt.policies.quantities import Count
 from forecourt.policies.telemetry import Telemetry
-from forecourt.policies.terms import NAMED
 from forecourt.policies.texts import WebAddress
 from forecourt.policies.upstream import Upstream
-from forecourt.policies.wording import Fault, not_allowed, problems, refusal, refused, restated
+from forecourt.policies.webhooks import Webhooks
+from forecourt.policies.wording import problems, restated
 from forecourt.telemetry.exposition import MetricsEndpoint
 from forecourt.types import ASGIApp
 from forecourt.upstreams import Upstreams
@@ -67,68 +76,8 @@ if TYPE_CHECKING:
 
 __all__ = ["EndpointLike", "EndpointProtocol", "FieldSource", "JobConfig", "KeyFunction", "ResolvedPolicy"]
 
-KeyFunction = Callable[..., str | None]
-"""Says whom a limit counts: called with the exchange, returns a name, or None to count the client address."""
-
-DecisionHook = Callable[..., None]
-"""Called with the exchange and a `Decision`, within the request, so it must be quick."""
-
-LATER = frozenset({"databases"})
+LATER: frozenset[str] = frozenset()
 """Fields that the design names and this version does not have."""
-
-_NAMESPACE = re.compile(r"[A-Za-z0-9_-]{1,32}")
-
-Value = TypeVar("Value")
-
-
-def _frozen(table: Mapping[str, Value]) -> Mapping[str, Value]:
-    return MappingProxyType(dict(table))
-
-
-def _namespace(value: object) -> str:
-    if not isinstance(value, str) or not _NAMESPACE.fullmatch(value):
-        raise refused(value, "must be 1 to 32 letters, digits, _ or -")
-    return str(value)
-
-
-def _prefix(value: int) -> int:
-    if value > 128:
-        raise refused(value, "must be at most 128")
-    return value
-
-
-def _route(value: str) -> str:
-    if not value.strip():
-        raise refused(value, "must be a route such as GET /records/{record_id}")
-    return value
-
-
-def _upstream(name: str) -> str:
-    if not NAMED.fullmatch(name):
-        raise refused(name, "must be 1 to 64 letters, digits, _, ., : or -")
-    return name
-
-
-def _key_function(value: object) -> KeyFunction:
-    if not callable(value):
-        raise refused(value, "must be a Python function; beside a file, from_file(path, key_functions={…})")
-    if inspect.iscoroutinefunction(value):
-        raise refused(value, "must be a plain function: keys are made before anything is awaited")
-    return value
-
-
-def _hook(value: object) -> DecisionHook | None:
-    if value is not None and (not callable(value) or inspect.iscoroutinefunction(value)):
-        raise refused(value, "must be a plain Python function of (exchange, decision)")
-    return value
-
-
-def _key_functions(table: Mapping[str, KeyFunction]) -> Mapping[str, KeyFunction]:
-    taken = [name for name in table if name in KEYS or name.startswith("header:")]
-    if taken:
-        reason = "is a key already; give the function another name"
-        raise refusal("JobConfig", [Fault((name,), name, not_allowed(name, reason)) for name in taken])
-    return _frozen(table)
 
 
 class JobConfig(BaseSettings):
@@ -151,34 +100,35 @@ class JobConfig(BaseSettings):
     scopes that the endpoint asks for. `resource`: the service's own address, of RFC 9728.
     `queues`: where jobs wait, addresses by name. `keys`: secrets that sign jobs, audit records and nonces,
     `["env:NAME"]`; the first signs, all verify. `audit_log`: the file, or in Python the sink, of the audit trail.
-    `upstreams`: servers that handlers call, by name.
+    `webhooks`: how callers are told of their jobs' ends. `upstreams`, `databases`: servers and databases that handlers
+    use, by name.
 
     Frozen, and equal only to itself. Raises ConfigError.
     """
 
     model_config = SettingsConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    endpoints: Annotated[Mapping[str, EndpointPolicy], AfterValidator(_frozen)] = Field(default_factory=dict)
+    endpoints: Annotated[Mapping[str, EndpointPolicy], AfterValidator(frozen)] = Field(default_factory=dict)
     default: EndpointPolicy | None = None
     store: Annotated[str, PlainValidator(store_address)] = "memory://"
     cache_store: Annotated[str | None, PlainValidator(lambda url: None if url is None else store_address(url))] = None
     cache_memory: Count = 64 * 1024 * 1024
     trusted_proxies: Annotated[Sequence[str], PlainValidator(proxies)] = ()
-    routes: Annotated[Mapping[str, Annotated[str, AfterValidator(_route)]], AfterValidator(_frozen)] = Field(
+    routes: Annotated[Mapping[str, Annotated[str, AfterValidator(route)]], AfterValidator(frozen)] = Field(
         default_factory=dict
     )
     key_functions: Annotated[
-        Mapping[str, Annotated[KeyFunction, PlainValidator(_key_function)]], AfterValidator(_key_functions)
+        Mapping[str, Annotated[KeyFunction, PlainValidator(key_function)]], AfterValidator(functions_by_name)
     ] = Field(default_factory=dict)
     flood_guard: FloodGuard | None = None
     networks: NetworkGroups = Field(default_factory=dict)
     accounts: Accounts = Field(default_factory=Accounts)
-    namespace: Annotated[str, PlainValidator(_namespace)] = "fc"
+    namespace: Annotated[str, PlainValidator(key_namespace)] = "fc"
     limit_headers: Literal["draft-11", "legacy", "both", "none"] = "draft-11"
-    ipv6_prefix: Annotated[Count, AfterValidator(_prefix)] = 64
+    ipv6_prefix: Annotated[Count, AfterValidator(prefix)] = 64
     health_checks: HealthChecks = Field(default_factory=HealthChecks)
     telemetry: Telemetry = Field(default_factory=Telemetry)
-    on_decision: Annotated[DecisionHook | None, PlainValidator(_hook)] = None
+    on_decision: Annotated[DecisionHook | None, PlainValidator(hook)] = None
     issuers: Issuers = ()
     api_keys: ApiKeys | None = None
     introspection: Introspection | None = None
@@ -189,15 +139,17 @@ class JobConfig(BaseSettings):
     realm: Annotated[str, Field(pattern=r"^[ !#-\[\]-~]{1,64}$")] = "api"
     tell_scopes: bool = True
     resource: WebAddress | None = None
-    upstreams: Annotated[Mapping[Annotated[str, AfterValidator(_upstream)], Upstream], AfterValidator(_frozen)] = Field(
-        default_factory=dict
+    upstreams: Annotated[Mapping[Annotated[str, AfterValidator(upstream_name)], Upstream], AfterValidator(frozen)] = (
+        Field(default_factory=dict)
     )
 
-    queues: Annotated[Mapping[str, str], PlainValidator(queue_addresses), AfterValidator(_frozen)] = Field(
+    databases: Annotated[Databases, AfterValidator(frozen)] = Field(default_factory=dict)
+    queues: Annotated[Mapping[str, str], PlainValidator(queue_addresses), AfterValidator(frozen)] = Field(
         default_factory=dict
     )
     audit_log: Annotated[object, PlainValidator(audit_sink)] = None
     keys: Annotated[Sequence[str | bytes] | KeyRing | None, PlainValidator(key_ring)] = None
+    webhooks: Webhooks | None = None
 
     _policies: Policies = PrivateAttr()
     _health: HealthApp = PrivateAttr(default_factory=HealthApp)
@@ -206,6 +158,7 @@ class JobConfig(BaseSettings):
     _cache: CacheHandle = PrivateAttr(default_factory=CacheHandle)
     _breakers: Breakers = PrivateAttr()
     _outgoing: Upstreams = PrivateAttr()
+    _statements: Statements = PrivateAttr(default_factory=Statements)
 
     def __hash__(self) -> int:
         """Only the same config hashes alike."""
@@ -266,6 +219,11 @@ class JobConfig(BaseSettings):
         return self._breakers.get(name)
 
     @property
+    def statements(self) -> Statements:
+        """Who is told of what is asked of the databases."""
+        return self._statements
+
+    @property
     def outgoing(self) -> Upstreams:
         """All upstreams of this config in this process."""
         return self._outgoing
@@ -281,7 +239,14 @@ class JobConfig(BaseSettings):
 
     def _job_misfits(self, endpoints: Sequence[EndpointLike]) -> Iterable[str]:
         return job_misfits(
-            self._policies, endpoints, queues=self.queues, store=self.store, keys=self.key_ring, app=self._jobs
+            self._policies,
+            endpoints,
+            queues=self.queues,
+            store=self.store,
+            keys=self.key_ring,
+            app=self._jobs,
+            webhooks=self.webhooks,
+            api_keys=self.api_keys is not None,
         )
 
     @property

@@ -1,6 +1,7 @@
 """Addresses that an operator writes: of the store, and of the proxies whose word on the caller counts."""
 
 import re
+from collections.abc import Sequence
 from ipaddress import IPv6Network, ip_network
 
 from forecourt.policies.wording import Fault, nearest, not_allowed, refusal, refused, said, shown
@@ -20,8 +21,8 @@ _MAPPED = 96
 _SCHEME = re.compile(r"[A-Za-z0-9+.-]{1,32}")
 
 
-def store_address(value: object) -> str:
-    """Return an address whose scheme is known; the error shows no more than the scheme."""
+def store_address(value: object, also: Sequence[str] = ()) -> str:
+    """Return an address whose scheme is known, or hinted at (`also`); the error shows no more than the scheme."""
     if not isinstance(value, str):
         raise refused(value, "must be an address such as redis://localhost:6379/0")
     scheme, separator, rest = value.partition("://")
@@ -29,7 +30,7 @@ def store_address(value: object) -> str:
         raise said("is not an address such as redis://localhost:6379/0")
     begun = f'"{scheme}://…"' if type(value) is str else shown(value)
     if scheme.lower() not in SCHEMES:
-        guess = nearest(scheme.lower(), SCHEMES) or f": {', '.join(SCHEMES)}"
+        guess = nearest(scheme.lower(), (*SCHEMES, *also)) or f": {', '.join((*SCHEMES, *also))}"
         raise said(f"{begun} is not allowed: its scheme is unknown{guess}")
     if scheme.lower() == "memory" and rest:
         raise said(f"{begun} is not allowed: it must be memory:// alone, as this process has one memory")

@@ -71,6 +71,8 @@ def misfits(
         found += cache_misfits(policy, endpoint.path, endpoint.methods, endpoint.protocol)
         found += _without_fallback(policy)
         found += _unsafe_retry(policy, endpoint)
+        found += _idle_priority(policy)
+    found += _different_limits(resolved)
     found += _without_layer(resolved, layers, flood_guard=flood_guard)
     found += _without_extra(resolved)
     return list(dict.fromkeys(found))
@@ -162,12 +164,37 @@ def _without_fallback(policy: ResolvedPolicy) -> Iterator[str]:
         yield f"circuit_breaker.fallback of {source}: {not_allowed(breaker.fallback, reason)}"
 
 
+def _idle_priority(policy: ResolvedPolicy) -> Iterator[str]:
+    """Tell of an endpoint's own priority where nothing sheds its calls; others' it has no use of."""
+    said = policy.fields["priority"]
+    if said.value is not None and said.source.startswith("endpoint") and policy.adaptive is None:
+        reason = "nothing sheds calls of this endpoint; give it concurrency=Adaptive(…), or the default"
+        yield f"priority of {said.source}: {not_allowed(said.value, reason)}"
+
+
+def _different_limits(policies: Sequence[ResolvedPolicy]) -> Iterator[str]:
+    """Tell of adaptive limits that have one name and are described in two ways."""
+    first: dict[str, ResolvedPolicy] = {}
+    for policy in policies:
+        own = policy.adaptive
+        if own is None or own.name is None:
+            continue
+        other = first.setdefault(own.name, policy)
+        if other.adaptive != own:
+            yield (
+                f'concurrency.name of {policy.fields["concurrency"].source}: "{own.name}" is also the name of that of'
+                f" {other.fields['concurrency'].source}, which differs; limits of one name are one"
+            )
+
+
 def _without_layer(policies: Sequence[ResolvedPolicy], layers: Sequence[str], *, flood_guard: bool) -> Iterator[str]:
     """Tell of policies that nothing in the stack would enforce, once for each place in the config."""
     used = [("flood_guard", "flood_guard")] if flood_guard else []
     for policy in policies:
         used += [
-            (field, f"{field} of {said.source}") for field, said in policy.fields.items() if said.value is not None
+            (field, f"{field} of {said.source}")
+            for field, said in policy.fields.items()
+            if said.value is not None and field != "priority"
         ]
     for layer, what in used:
         if layer not in layers:

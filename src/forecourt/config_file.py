@@ -9,14 +9,14 @@ code. A table `[presets.NAME]` holds fields of an endpoint policy; an endpoint t
 import json
 import os
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import MappingProxyType
 
 from pydantic import ValidationError
 
 from forecourt.errors import ConfigError
 from forecourt.policies.endpoint import EndpointPolicy
+from forecourt.policies.presets import PRESETS
 from forecourt.policies.wording import Place, nearest, not_allowed, problems, spelt
 
 Table = dict[str, object]
@@ -29,9 +29,6 @@ _SECRETS = {
 """Fields that hold secrets, by the field of the config that they are in; `k` and `d` are those of a JWK."""
 
 _INLINE = 'inline text is not allowed: must be "env:NAME" or "file:path"; secrets do not stand in a config file'
-
-PRESETS: Mapping[str, Mapping[str, object]] = MappingProxyType({})
-"""Presets that every file has, by name; a file's own preset of the same name comes first."""
 
 
 class Secret(str):

@@ -8,6 +8,7 @@ bound by the stack.
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
+from urllib.parse import parse_qs, urlsplit
 
 from pydantic_core import PydanticCustomError
 from starlette.requests import Request
@@ -16,10 +17,16 @@ from starlette.routing import Route, Router
 
 from forecourt.config_addresses import redacted, store_address
 from forecourt.config_policies import EndpointProtocol, Policies, ResolvedPolicy
+from forecourt.core.webhooks import target_of
 from forecourt.errors import ConfigError
-from forecourt.policies.keys import KeyRing
-from forecourt.policies.offload import DEFAULT_QUEUE, Offload, queue_name
+from forecourt.policies.keys import KeyRing, revealed
+from forecourt.policies.offload import BY_HEADER, BY_KEY, DEFAULT_QUEUE, WEBHOOKS, Offload, queue_name
+from forecourt.policies.quantities import exact
+from forecourt.policies.webhooks import Webhooks
 from forecourt.policies.wording import Fault, nearest, refusal, said, spelt
+
+PULSAR = ("pulsar", "pulsar+ssl")
+SQLITE = "sqlite"
 
 
 class ShowsJobs(Protocol):
@@ -27,6 +34,14 @@ class ShowsJobs(Protocol):
 
     async def status(self, request: Request) -> Response:
         """Say how a job stands."""
+        ...
+
+    async def list(self, request: Request) -> Response:
+        """Return the caller's jobs."""
+        ...
+
+    async def events(self, request: Request) -> Response:
+        """Stream how a job stands."""
         ...
 
     async def result(self, request: Request) -> Response:
@@ -39,14 +54,16 @@ class ShowsJobs(Protocol):
 
 
 class JobsApp(Router):
-    """The endpoints `status`, `cancel` and `result`, an ASGI app to mount; equal only to itself."""
+    """The endpoints `list`, `status`, `cancel`, `events` and `result`, an ASGI app to mount; equal only to itself."""
 
     def __init__(self) -> None:
         self._bound: ShowsJobs | None = None
         self.shown = Route("/{job_id}", self._status, methods=["GET"], name="status")
         super().__init__(
             [
+                Route("/", self._list, methods=["GET"], name="list"),
                 self.shown,
+                Route("/{job_id}/events", self._events, methods=["GET"], name="events"),
                 Route("/{job_id}", self._cancel, methods=["DELETE"], name="cancel"),
                 Route("/{job_id}/result", self._result, methods=["GET"], name="result"),
             ]
@@ -55,6 +72,12 @@ class JobsApp(Router):
     def bind(self, shows: ShowsJobs) -> None:
         """Have these endpoints answered; called by the stack of the config."""
         self._bound = shows
+
+    async def _list(self, request: Request) -> Response:
+        return await self._bound.list(request) if self._bound else Response(status_code=404)
+
+    async def _events(self, request: Request) -> Response:
+        return await self._bound.events(request) if self._bound else Response(status_code=404)
 
     async def _status(self, request: Request) -> Response:
         return await self._bound.status(request) if self._bound else Response(status_code=404)
@@ -74,12 +97,40 @@ def queue_addresses(value: object) -> Mapping[str, str]:
     addresses: dict[str, str] = {}
     for name, address in value.items():
         try:
-            addresses[queue_name(str(name))] = store_address(address)
+            addresses[queue_name(str(name))] = queue_address(address)
         except PydanticCustomError as error:
             wrong.append(Fault((str(name),), "", error.message()))
     if wrong:
         raise refusal("queues", wrong)
     return addresses
+
+
+def queue_address(value: object) -> str:
+    """Return a queue's address: a store's, a broker's, or a file's."""
+    scheme, _, rest = str(value).partition("://")
+    if not isinstance(value, str) or scheme not in (*PULSAR, SQLITE):
+        return store_address(value, also=(*PULSAR, SQLITE))
+    if scheme == SQLITE:
+        if not rest.strip("/") or not rest.startswith("/"):
+            raise said(
+                '"sqlite://…" is not allowed: it must name a file, as in sqlite:///jobs.db or sqlite:////var/jobs.db'
+            )
+        return value
+    parts = urlsplit(value)
+    if "@" in parts.netloc or not parts.netloc:
+        raise said(f'"{scheme}://…" is not allowed: must be {scheme}://HOST:6650, its token named by ?token=env:NAME')
+    if len([each for each in parts.path.split("/") if each]) not in (0, 2):
+        raise said(f'"{scheme}://…" is not allowed: after the hosts may follow /TENANT/NAMESPACE')
+    for name, values in parse_qs(parts.query, keep_blank_values=True).items():
+        if name == "token" and not values[0].startswith(("env:", "file:")):
+            raise said(f'"{scheme}://…" is not allowed: its token must be named, as in ?token=env:NAME')
+        if name != "token":
+            raise said(f'"{scheme}://…" is not allowed: its only option is ?token=env:NAME')
+        try:
+            revealed(values[0])
+        except ValueError as error:
+            raise said(f'"{scheme}://…" is not allowed: token: {error}') from None
+    return value
 
 
 def shown_addresses(addresses: Mapping[str, str]) -> dict[str, str]:
@@ -114,6 +165,8 @@ def job_misfits(
     store: str,
     keys: KeyRing | None,
     app: JobsApp,
+    webhooks: Webhooks | None = None,
+    api_keys: bool = False,
 ) -> Iterator[str]:
     """Yield a line for each thing that keeps endpoints from being offloaded."""
     if isinstance(getattr(policies.default, "offload", None), Offload):
@@ -128,12 +181,64 @@ def job_misfits(
                 f'{place}: the queue "{offload.queue}" is outside of this process, so jobs must be signed:'
                 ' say keys=["env:NAME"], a secret of 32 bytes or more that workers have too'
             )
+        if offload.queue == WEBHOOKS:
+            yield f'{place}.queue: "{WEBHOOKS}" is the queue of webhooks; take another name'
+        if offload.callback is not None:
+            yield from _untold(offload, place, queues=queues, store=store, webhooks=webhooks, api_keys=api_keys)
+        yield from _brokered(offload, place, address_of(offload.queue, queues, store), store)
         if endpoint.protocol == "websocket":
             yield f"{place}: a WebSocket cannot be a job"
         if not mounted:
             yield (
                 f'{place}: nobody could see the job: mount its endpoints, app.mount("/jobs", config.jobs, name="jobs")'
             )
+
+
+def _untold(
+    offload: Offload,
+    place: str,
+    *,
+    queues: Mapping[str, str],
+    store: str,
+    webhooks: Webhooks | None,
+    api_keys: bool,
+) -> Iterator[str]:
+    """Yield why nobody could be told of the job's end."""
+    if webhooks is None:
+        yield f'{place}.callback: say how messages are signed: webhooks = {{ secrets = ["env:NAME"] }}'
+        return
+    outside = not address_of(offload.queue, queues, store).startswith("memory:")
+    if outside and address_of(WEBHOOKS, queues, store).startswith("memory:"):
+        yield (
+            f"{place}.callback: webhooks would wait in the memory of each process and be lost with it: give"
+            f" queues.{WEBHOOKS} an address, or a store"
+        )
+    if address_of(WEBHOOKS, queues, store).startswith(PULSAR):
+        yield f"{place}.callback: webhooks wait between attempts, which Pulsar cannot: put queues.{WEBHOOKS} elsewhere"
+    if offload.callback == BY_KEY:
+        if not api_keys:
+            yield f'{place}.callback: "{BY_KEY}" is not allowed: there are no api_keys whose records could name it'
+    elif offload.callback and not offload.callback.startswith(BY_HEADER):
+        try:
+            target_of(offload.callback, webhooks.rules())
+        except ValueError as error:
+            yield f"{place}.callback: {error}, or what `webhooks` allows"
+
+
+def _brokered(offload: Offload, place: str, address: str, store: str) -> Iterator[str]:
+    """Yield what a broker cannot do."""
+    if not address.startswith(PULSAR):
+        return
+    if exact(offload.delay) > 0:
+        yield (
+            f'{place}.delay: {offload.delay} is not allowed: the queue "{offload.queue}" is on Pulsar, which gives jobs'
+            " out in the order they come; leave it out, or use a queue on Redis or Valkey"
+        )
+    if store.startswith("memory:"):
+        yield (
+            f'{place}: the queue "{offload.queue}" is on Pulsar, which keeps neither status nor results:'
+            " name a store that workers share, such as store=redis://localhost:6379"
+        )
 
 
 def _offloaded(policies: Policies, endpoints: Sequence[EndpointLike]) -> Iterator[tuple[EndpointLike, Offload, str]]:

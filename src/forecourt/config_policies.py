@@ -7,7 +7,9 @@ from fnmatch import translate
 from typing import Literal, NamedTuple, TypeVar
 
 from forecourt.config_idempotency import nobodys_keys
+from forecourt.core.shedding import Priority
 from forecourt.errors import ConfigError
+from forecourt.policies.adaptive import PRIORITIES, Adaptive
 from forecourt.policies.cache import Cache
 from forecourt.policies.circuit_breaker import CircuitBreaker
 from forecourt.policies.concurrency import Concurrency
@@ -78,6 +80,17 @@ class ResolvedPolicy:
     def concurrency(self) -> Concurrency | None:
         """How many calls may be at work at once; None when off."""
         return self._said("concurrency", Concurrency)
+
+    @property
+    def adaptive(self) -> Adaptive | None:
+        """How calls are shed by how long they take; None when they are not."""
+        return self._said("concurrency", Adaptive)
+
+    @property
+    def priority(self) -> Priority:
+        """Who is shed first; normal where no one says anything."""
+        said = self.said("priority")
+        return next((each for each in PRIORITIES if each == said), "normal")
 
     @property
     def idempotency(self) -> Idempotency | None:

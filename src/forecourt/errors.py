@@ -2,6 +2,7 @@
 
     ForecourtError
     ├── CircuitOpen            a breaker used in code is open: the call was not made
+    ├── DatabaseDown           a database cannot be reached; callers get 503
     ├── ConfigError            the config cannot mean what it says; raised at startup, names endpoint, field, fix
     └── StoreError             the store did not decide
         ├── StoreDown          unreachable, refused, timed out, or answered with an error: the failure policy answers
@@ -33,6 +34,17 @@ class ConfigError(ForecourtError):
     def __init__(self, *problems: str) -> None:
         self.problems = problems
         super().__init__("\n".join(problems))
+
+
+class DatabaseDown(ForecourtError):
+    """A database cannot be reached; where a handler lets it pass, its caller gets 503.
+
+    It names the database and the kind of failure, never an address.
+    """
+
+    def __init__(self, name: str, kind: str) -> None:
+        self.name = name
+        super().__init__(f"the database {name!r} cannot be reached: {kind}")
 
 
 class StoreError(ForecourtError):

@@ -12,12 +12,13 @@ Layers own keys and refusals, the store owns precedence, the exchange owns undoi
 """
 
 import asyncio
-import logging
 import os
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from types import MappingProxyType
+from typing import Any
 
+from forecourt.asking import Asks, Chain, Waits
 from forecourt.core.jobs import Progress
 from forecourt.deadlines import Deadline
 from forecourt.decisions import Decision, decided
@@ -26,17 +27,20 @@ from forecourt.policies.credits import MOST_CREDITS
 from forecourt.principals import Principal
 from forecourt.responses import OVERLOADED, STORE_UNAVAILABLE, Header, Problem, Refusal
 from forecourt.routing import Endpoint
-from forecourt.runtime import Runtime
+from forecourt.runtime import AtOnce, Runtime
 from forecourt.stores.contract import Answer, Question, Settlement
 from forecourt.types import ASGIApp, Message, Receive, Scope, Send
 
-logger = logging.getLogger("forecourt")
+__all__ = ["KEY", "STATE", "Asks", "Chain", "Exchange", "Waits", "exchange_of"]
 
 STATE = "forecourt"
 """The exchange's name in `scope["state"]`, so `request.state.forecourt` in a handler."""
 
 KEY = "forecourt.exchange"
 """Its place in a scope, where layers look it up."""
+
+_NOTHING: Mapping[Any, Any] = MappingProxyType({})
+"""What most exchanges have of what few have: not made anew for each."""
 
 _OTHER_BEGINNINGS = frozenset({"websocket.http.response.start", "websocket.accept"})
 """Besides `http.response.start`; an accepted WebSocket has no status and counts as 101."""
@@ -47,53 +51,8 @@ _BODIES = frozenset(
 """Messages that end a response unless they say that more comes (pathsend never does)."""
 
 
-@runtime_checkable
-class Asks(Protocol):
-    """The store-backed half of a layer."""
-
-    @property
-    def settles(self) -> bool:
-        """Whether what is granted to this layer has anything to settle."""
-        ...
-
-    def questions(self, exchange: "Exchange") -> Sequence[Question] | ASGIApp:
-        """State this layer's questions, from headers, path and principal alone; or refuse before anything is asked."""
-        ...
-
-    def answered(self, exchange: "Exchange", answers: Sequence[Answer]) -> ASGIApp | None:
-        """Leave response fields; return the response where the answers refuse the call or replay an earlier one.
-
-        Not called for answers that did not run. All questions of one layer belong to one group.
-        """
-        ...
-
-    def settlements(self, exchange: "Exchange", answers: Sequence[Answer]) -> Iterable[Settlement]:
-        """Tell the store what became of what it granted; called exactly once for granted answers."""
-        ...
-
-
-@runtime_checkable
-class Waits(Protocol):
-    """A layer that asks, and that may wait where its answer refuses."""
-
-    async def wait(
-        self, exchange: "Exchange", place: int, again: Callable[[], Awaitable[list[Answer]]]
-    ) -> list[Answer] | None:
-        """Wait until the answer at `place`, the only one to refuse, may be another, and ask for all `again`.
-
-        None: waiting is of no use. What was granted to the layer meanwhile is its own to undo, unless it was granted
-        again. Raises what `again` raises.
-        """
-        ...
-
-
-class Chain(NamedTuple):
-    """The layers of one endpoint, compiled: the app they form, and those of them that ask the store, in order."""
-
-    app: ASGIApp
-    askers: tuple[Asks, ...] = ()
-    waits: bool = False
-    """Whether some of them may wait where their answer refuses (`Waits`)."""
+_Asked = tuple[Asks, int]
+"""A layer, and how many questions it asks."""
 
 
 class Exchange:
@@ -101,7 +60,6 @@ class Exchange:
 
     __slots__ = (
         "_answers",
-        "_chain",
         "_client",
         "_granted",
         "_id",
@@ -110,7 +68,9 @@ class Exchange:
         "_replays",
         "_trailers",
         "balance",
+        "begins",
         "broken",
+        "chain",
         "deadline",
         "endpoint",
         "entered",
@@ -123,6 +83,7 @@ class Exchange:
         "refused",
         "runtime",
         "scope",
+        "sent",
         "status",
         "trace_id",
         "work",
@@ -141,6 +102,8 @@ class Exchange:
         self.headers: list[Header] = []
         self.notes: dict[object, Any] = {}
         self.status: int | None = None
+        self.sent: int | None = None
+        """Bytes of the response's body so far; None where nobody counts them."""
         self.refused: Problem | None = None
         self.listeners: list[Callable[[Decision], object]] = []
         self.trace_id: str | None = None
@@ -156,17 +119,19 @@ class Exchange:
         """What goes on for this exchange after its caller was cancelled; it is over when that is."""
         self.deadline: Deadline | None = None
         """Until when the answer is waited for; None where nobody says."""
+        self.begins: Callable[[Message], object] | None = None
+        """Who is told how the response begins, just before it does."""
         self._answers: dict[Asks, Sequence[Answer]] | None = None
         self._refusal: ASGIApp | None = None
-        self._replays: dict[Asks, ASGIApp] = {}
-        self._granted: list[tuple[Asks, Sequence[Answer]]] = []
+        self._replays: Mapping[Asks, ASGIApp] = _NOTHING
+        self._granted: Sequence[tuple[Asks, Sequence[Answer]]] = ()
         self._trailers = False
 
     @property
     def id(self) -> str:
         """What this exchange's grants are known by in the store: 96 random bits."""
         if self._id is None:
-            self._id = os.urandom(12).hex()
+            self._id = _some_id()
         return self._id
 
     @property
@@ -217,13 +182,18 @@ class Exchange:
                     state.pop(STATE, None)
                 else:
                     scope[KEY] = state[STATE] = outer
-                self._end()
+                if self._granted:
+                    self._end()
 
     def enter(self, chain: Chain) -> None:
         """Enter an endpoint's chain, whose layers ask together."""
-        self._chain = chain
+        self.chain = chain
         self._answers = None
-        self._replays = {}
+        self._replays = _NOTHING
+
+    def wrap(self, around: Callable[[Send], Send]) -> None:
+        """Put something around what sends, outside of all layers, from the next message on."""
+        self._outer_send = around(self._outer_send)
 
     async def ask(self, layer: Asks) -> ASGIApp | None:
         """Return the response to give instead of going on, or None; the first to ask asks for all.
@@ -235,6 +205,14 @@ class Exchange:
             self._refusal = await self._ask_all(self._answers)
         return self._refusal or (self._replays.get(layer) if self._replays else None)
 
+    def ask_at_once(self, layer: Asks, decide: AtOnce) -> ASGIApp | None:
+        """Ask as `ask` does, where the chain has an `at_once` to decide: nothing is waited for."""
+        if layer is self.chain.alone:
+            return self._ask_one(layer, decide)
+        if self._answers is None:
+            self._refusal = self._ask_now(decide)
+        return self._refusal or (self._replays.get(layer) if self._replays else None)
+
     def refuse(self, problem: Problem, retry_after: int | None = None) -> Refusal:
         """Note the refusal and build its response in the app's own wording; `retry_after` in whole seconds."""
         self.refused = problem
@@ -244,38 +222,80 @@ class Exchange:
         """Return what the store answered this layer; empty when it was not asked."""
         return (self._answers or {}).get(layer, ())
 
-    async def _ask_all(self, told: dict[Asks, Sequence[Answer]]) -> ASGIApp | None:
-        """Ask for all layers of the chain and give each its answers; keep replays, return the first refusal."""
-        asked: list[tuple[Asks, int]] = []
-        questions: list[Question] = []
-        for layer in self._chain.askers:
-            stated = layer.questions(self)
-            if callable(stated):
-                return stated
-            if stated:
-                asked.append((layer, len(stated)))
-                questions += stated
-        if not questions:
+    def _ask_one(self, layer: Asks, decide: AtOnce) -> ASGIApp | None:
+        """Ask for the only layer that asks: nobody else's refusal can stop its answers, and a replay is its own."""
+        self._answers = {}
+        stated = layer.questions(self)
+        if callable(stated):
+            return stated
+        if not stated:
             return None
         try:
+            answers = decide(stated)
+        except StoreError as error:
+            return self.undecided(error)
+        self._answers = {layer: answers}
+        if layer.settles and [answer for answer in answers if answer.granted]:
+            self._granted = ((layer, answers),)
+        return layer.answered(self, answers)
+
+    def _ask_now(self, decide: AtOnce) -> ASGIApp | None:
+        """Ask for all layers of the chain, of a store that does not wait."""
+        self._answers = {}
+        asked, questions, refusal = self._stated()
+        if refusal is not None or not questions:
+            return refusal
+        try:
+            answers = decide(questions)
+        except StoreError as error:
+            return self.undecided(error)
+        return self._heard(asked, answers, self._answers)
+
+    async def _ask_all(self, told: dict[Asks, Sequence[Answer]]) -> ASGIApp | None:
+        """Ask for all layers of the chain and give each its answers; keep replays, return the first refusal."""
+        asked, questions, refusal = self._stated()
+        if refusal is not None or not questions:
+            return refusal
+        try:
             answers = await self.runtime.store.decide(questions)
-            if self._chain.waits:
+            if self.chain.waits:
                 answers = await self._waited(asked, questions, answers)
         except StoreError as error:
             return self.undecided(error)
+        return self._heard(asked, answers, told)
+
+    def _stated(self) -> tuple[list[_Asked], list[Question], ASGIApp | None]:
+        """Return who asks how much, all that is asked, and what a layer answers before anything is asked."""
+        asked: list[_Asked] = []
+        questions: list[Question] = []
+        for layer in self.chain.askers:
+            stated = layer.questions(self)
+            if callable(stated):
+                return [], [], stated
+            if stated:
+                asked.append((layer, len(stated)))
+                questions += stated
+        return asked, questions, None
+
+    def _heard(
+        self, asked: Sequence[_Asked], answers: Sequence[Answer], told: dict[Asks, Sequence[Answer]]
+    ) -> ASGIApp | None:
+        """Give each layer its answers; keep what was granted and replays, return the first refusal."""
         refusal: ASGIApp | None = None
         at = 0
         for layer, number in asked:
             mine = told[layer] = answers[at : at + number]
             at += number
             if layer.settles and [answer for answer in mine if answer.granted]:
-                self._granted.append((layer, mine))
+                self._granted = (*self._granted, (layer, mine))
             ran = not self._replays and [answer for answer in mine if answer.values or answer.degraded]
             response = layer.answered(self, mine) if ran else None
-            if response is not None and any(answer.verdict == "refuse" for answer in mine):
+            if response is None:
+                continue
+            if any(answer.verdict == "refuse" for answer in mine):
                 refusal = refusal or response
-            elif response is not None:
-                self._replays[layer] = response
+            else:
+                self._replays = {**self._replays, layer: response}
         return refusal
 
     async def _waited(
@@ -300,11 +320,17 @@ class Exchange:
         kind = message["type"]
         if kind == "http.response.start" or kind in _OTHER_BEGINNINGS:
             self.status = message.get("status", 101)
-            self._trailers = bool(message.get("trailers"))
+            if "trailers" in message:
+                self._trailers = bool(message["trailers"])
+            if self.begins is not None:
+                self.begins(message)
             if self.headers:
                 message = self._with_fields(message)
-        elif self._granted and self._is_last(message):
-            return self._send_last(message)
+        else:
+            if self.sent is not None and (body := message.get("body")):
+                self.sent += len(body)
+            if self._granted and self._is_last(message):
+                return self._send_last(message)
         return self._outer_send(message)
 
     async def _send_last(self, message: Message) -> None:
@@ -327,21 +353,43 @@ class Exchange:
         return bool(kind == "websocket.close")
 
     def _with_fields(self, message: Message) -> Message:
-        theirs = list(message.get("headers") or ())
+        theirs, ours = message.get("headers") or (), self.headers
         names = dict(theirs)
-        return {**message, "headers": theirs + [field for field in self.headers if field[0] not in names]}
+        if not names.keys().isdisjoint(dict(ours)):
+            ours = [field for field in ours if field[0] not in names]
+        return {**message, "headers": [*theirs, *ours]}
 
     def _end(self, _work: object = None) -> None:
         if self._granted and (settlements := self._settlements()):
             self.runtime.settle(settlements)
 
     def _settlements(self) -> list[Settlement]:
-        granted, self._granted = self._granted, []
+        granted, self._granted = self._granted, ()
         return [
             told._replace(local=True) if any(answer.degraded for answer in answers) else told
             for layer, answers in granted
             for told in layer.settlements(self, answers)
         ]
+
+
+_ids: list[str] = []
+"""Ids drawn and not yet given: the machine is asked for random bits once for many."""
+
+_DRAWN = 128
+
+
+def _some_id() -> str:
+    try:
+        return _ids.pop()
+    except IndexError:
+        bits = os.urandom(12 * _DRAWN).hex()
+        drawn = [bits[at : at + 24] for at in range(0, len(bits), 24)]
+        _ids.extend(drawn[1:])
+        return drawn[0]
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_ids.clear)  # a child would give the same ones
 
 
 def exchange_of(scope: Scope) -> Exchange:

@@ -101,6 +101,7 @@ async def create(
     tenant: str | None = None,
     tier: str | None = None,
     expires: datetime | None = None,
+    webhook: str | None = None,
 ) -> tuple[str, ApiKey]:
     """Make a key and keep its record; return the text, which nobody can be told again, and the record."""
     text = made(policy.prefix, secrets.choice)
@@ -114,6 +115,7 @@ async def create(
         tier=tier,
         created=datetime.now(UTC),
         expires=expires,
+        webhook=webhook,
     )
     await book.put(record)
     return text, record
@@ -139,6 +141,7 @@ async def rotate(
         tenant=old.tenant,
         tier=old.tier,
         expires=old.expires,
+        webhook=old.webhook,
     )
     if until is None:
         await book.drop(id)

@@ -29,13 +29,17 @@ class Quota:
     """Its item in RateLimit-Policy."""
     quoted: bytes = field(init=False)
     """Its name as an item of RateLimit begins with it."""
+    policy: Header = field(init=False)
+    """RateLimit-Policy, where it is the only one."""
 
     def __post_init__(self) -> None:
         window = f";w={self.window}" if self.window else ""
         unit = f';qu="{self.unit}"' if self.unit else ""
         quoted = f'"{self.name}"'
         object.__setattr__(self, "quoted", quoted.encode("latin-1"))
-        object.__setattr__(self, "item", f"{quoted};q={self.limit}{unit}{window}".encode("latin-1"))
+        item = f"{quoted};q={self.limit}{unit}{window}".encode("latin-1")
+        object.__setattr__(self, "item", item)
+        object.__setattr__(self, "policy", (b"ratelimit-policy", item))
 
 
 class Standing(NamedTuple):
@@ -51,6 +55,14 @@ Writer = Callable[[Sequence[Standing]], list[Header]]
 
 def draft_11(standings: Sequence[Standing]) -> list[Header]:
     """Write RateLimit-Policy and RateLimit, every limit in each."""
+    if len(standings) == 1:
+        ((quota, remaining, reset),) = standings
+        left = (
+            b"%b;r=%d;t=%d" % (quota.quoted, remaining, -(-reset // SECOND))
+            if reset
+            else b"%b;r=%d" % (quota.quoted, remaining)
+        )
+        return [quota.policy, (b"ratelimit", left)]
     if not standings:
         return []
     policies = b", ".join([quota.item for quota, _, _ in standings])

@@ -10,6 +10,7 @@ from typing import ClassVar
 
 from forecourt.caching.values import CacheOfConfig
 from forecourt.config import JobConfig, ResolvedPolicy
+from forecourt.database_opening import databases_of, with_sessions
 from forecourt.errors import ConfigError
 from forecourt.exchange import KEY, Chain, Exchange
 from forecourt.health import Health
@@ -59,35 +60,44 @@ class PolicyMiddleware:
         self._guarded = app
         self._shared = shared_by(self.config, store, clock, renderer)
         self._runtime, self._caching = self._shared.runtime, self._shared.caching
+        self._databases = databases_of(self._runtime, self._caching) if self.config.databases else None
         self._table: RouteTable | None = None
         self._flood = FloodGuardCounter(self.config.flood_guard, self._runtime) if self.config.flood_guard else None
-        self.jobs = JobRunner(self._runtime, app)
+        self.jobs = JobRunner(self._runtime, with_sessions(app, self._databases))
         """What runs the jobs of this app, in a worker too."""
         self._dispatch = Dispatch(app)
         self._observers = Observers(self._dispatch, self._runtime, self._shared.trips, self.layers)
+        self._hook = self.config.on_decision is not None or self._shared.listening
         self._endpoint = EndpointLayer(self._observers.app)
         self.app: ASGIApp = ErrorsLayer(self._endpoint) if ERRORS in self.layers else self._endpoint
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Open an exchange around a request; open and close the store around a lifespan."""
-        if scope["type"] == "lifespan":
-            outer_stacks = scope.get(_OUTER, ())
-            scope[_OUTER] = (*outer_stacks, self)
-            return await Lifespan(self._guarded, self._start, self._ready, self._stop)(scope, receive, send)
-        if scope["type"] not in ("http", "websocket"):
-            return await self._guarded(scope, receive, send)
+        kind = scope["type"]
+        if kind not in ("http", "websocket"):
+            return await self._around_no_call(scope, receive, send)
         outer: Exchange | None = scope.get(KEY)
         shared = outer is not None and outer.runtime is self._runtime and self not in outer.entered
-        if self._table is None or not self._table.current():
+        table = self._table
+        if table is None or not table.current():
             scope[_OUTER] = tuple(outer.entered) if outer is not None and shared else ()
             await self._open(scope)
         if outer is not None and shared and outer.entered:
             outer.entered.append(self)
             return await self.app(scope, receive, send)
         exchange = Exchange(self._runtime, scope)
-        self._observers.hear(exchange)
+        if self._hook:
+            self._observers.hear(exchange)
         exchange.entered.append(self)
         await exchange.run(self.app, receive, send)
+
+    async def _around_no_call(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Open and close the store around a lifespan; pass on what we do not know."""
+        if scope["type"] != "lifespan":
+            return await self._guarded(scope, receive, send)
+        outer_stacks = scope.get(_OUTER, ())
+        scope[_OUTER] = (*outer_stacks, self)
+        await Lifespan(self._guarded, self._start, self._ready, self._stop)(scope, receive, send)
 
     async def _open(self, scope: Scope) -> None:
         """Start where no lifespan did, or follow the app's routes where they have changed."""
@@ -95,7 +105,7 @@ class PolicyMiddleware:
         if first:
             await self._runtime.open()
         if first and self._table is None:  # whoever waited beside us may have done the rest
-            self.config.cache.bind(CacheOfConfig(self._caching))
+            self._bind()
             self.config.health.bind(Health(self._runtime, self.config.health))
             self._compile(scope, strict=True)
         elif not first:
@@ -105,7 +115,13 @@ class PolicyMiddleware:
 
     async def _start(self, _scope: Scope) -> None:
         await self._runtime.start()
+        self._bind()
+
+    def _bind(self) -> None:
+        """Have code find the cache and the databases."""
         self.config.cache.bind(CacheOfConfig(self._caching))
+        if self._databases is not None:
+            self._databases.open()
 
     async def _ready(self, scope: Scope) -> None:
         self._compile(scope, strict=True)

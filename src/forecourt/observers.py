@@ -10,7 +10,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from forecourt.config import DecisionHook, JobConfig, ResolvedPolicy
+from forecourt.config import JobConfig, ResolvedPolicy
+from forecourt.config_values import DecisionHook
 from forecourt.decisions import Decision
 from forecourt.exchange import Exchange
 from forecourt.layers.logs import Logged, LogsLayer
@@ -108,6 +109,7 @@ class Observers:
         server = Spans(inside, message_spans=telemetry.message_spans, words=telemetry.exception_messages)
         inside.failed = server.failed
         self._trips.listeners["tracing"] = server.trip
+        self._config.statements.listen("tracing", server.spent)
         return TracingLayer(server.middleware, inside=inside, spans=server)
 
     def _metrics_around(self, app: ASGIApp) -> MetricsLayer:
@@ -118,6 +120,7 @@ class Observers:
         if not isinstance(endpoint.families, Families):
             endpoint.families = Families(telemetry.prefix, telemetry.buckets)
             self._trips.listeners["metrics"] = endpoint.families.trip
+            self._config.statements.listen("metrics", endpoint.families.spent)
         families = self._families = endpoint.families
 
         refresh = _refreshing(families, self._runtime)

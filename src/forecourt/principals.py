@@ -21,6 +21,8 @@ class Principal:
     tier: str | None = None
     scopes: frozenset[str] = field(default=frozenset())
     roles: frozenset[str] = field(default=frozenset())
+    webhook: str | None = field(default=None, repr=False, compare=False)
+    """Where the ends of their jobs are told, as the record of their API key says."""
 
 
 class Keys:

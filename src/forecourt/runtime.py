@@ -16,13 +16,16 @@ from forecourt.ledger import open_store
 from forecourt.losses import Losses
 from forecourt.principals import Keys
 from forecourt.responses import Renderer, render
-from forecourt.stores.contract import Settlement, Store
+from forecourt.stores.contract import Answer, Question, Settlement, Store
 from forecourt.stores.memory import MemoryStore
 from forecourt.timers import Timers
 from forecourt.types import Clock
 from forecourt.works import Works
 
 logger = logging.getLogger("forecourt")
+
+AtOnce = Callable[[Sequence[Question]], list[Answer]]
+"""A store's `decide`, where it never has to wait."""
 
 
 class Runtime:
@@ -31,6 +34,8 @@ class Runtime:
     def __init__(self, config: JobConfig, store: Store, clock: Clock, renderer: Renderer = render) -> None:
         self.config = config
         self.store = store
+        self.at_once: AtOnce | None = store.decide_at_once if type(store) is MemoryStore else None
+        """How the store is asked where it decides in this process, and no coroutine is needed; else None."""
         self.clock = clock
         self.renderer = renderer
         self.keys = Keys(config.namespace)
@@ -76,12 +81,15 @@ class Runtime:
 
     def settle(self, settlements: Sequence[Settlement]) -> None:
         """Tell the store in a task that no caller's cancellation reaches; a failure is logged, not raised."""
-        _ = self._settling.start(self._settle(settlements), "a settlement")
+        if type(self.store) is MemoryStore:
+            self._settle_at_once(self.store, settlements)
+        else:
+            _ = self._settling.start(self._settle(settlements), "a settlement")
 
     async def settled(self, settlements: Sequence[Settlement]) -> None:
         """Tell the store and return when it knows; cancelled, this returns early but the telling goes on."""
         if type(self.store) is MemoryStore:
-            return await self._settle(settlements)  # it never waits, so no task is needed
+            return self._settle_at_once(self.store, settlements)  # it never waits, so no task is needed
         await asyncio.shield(self._settling.start(self._settle(settlements), "a settlement"))
 
     async def _settle(self, settlements: Sequence[Settlement]) -> None:
@@ -90,5 +98,11 @@ class Runtime:
             self._losses.told(settlements)
         except StoreError as error:
             self._losses.lost(settlements, error)
+        except Exception:
+            logger.exception("settlements lost; what was granted ends with its lease")
+
+    def _settle_at_once(self, store: MemoryStore, settlements: Sequence[Settlement]) -> None:
+        try:
+            store.settle_at_once(settlements)
         except Exception:
             logger.exception("settlements lost; what was granted ends with its lease")

@@ -5,6 +5,7 @@ import weakref
 from forecourt.caching.caching import Caching
 from forecourt.config import JobConfig
 from forecourt.errors import ConfigError
+from forecourt.fleet import Fleet
 from forecourt.responses import Renderer, render
 from forecourt.runtime import Runtime
 from forecourt.stores.contract import Store
@@ -21,6 +22,8 @@ class Shared:
         self.runtime = runtime
         self.caching = caching
         self.trips = trips
+        self.listening = False
+        """Whether requests may bring listeners of their own, in their scope; tests say so."""
 
 
 _shared: weakref.WeakValueDictionary[JobConfig, Shared] = weakref.WeakValueDictionary()
@@ -46,6 +49,9 @@ def _made(config: JobConfig, store: Store | None, clock: Clock, renderer: Render
     trips = Trips()
     opened = store_at(config.store, clock, cache_url=cache_url, trips=trips) if store is None else store
     runtime = Runtime(config, opened, clock, renderer)
+    fleet = Fleet(opened, runtime.keys, clock, runtime.settle)
+    config.breakers.join(fleet)
+    runtime.closing.append(fleet.stop)
     caching = Caching(
         clock,
         config.namespace,

@@ -12,6 +12,8 @@ from typing import NamedTuple
 from forecourt.caching.caching import Caching
 from forecourt.config import ResolvedPolicy
 from forecourt.config_cache import cached_here
+from forecourt.core.caching.keys import with_wildcards
+from forecourt.database_opening import databases_of
 from forecourt.errors import ConfigError
 from forecourt.exchange import Asks, Chain, Waits
 from forecourt.jobs.running import JobRunner
@@ -36,6 +38,8 @@ from forecourt.layers.offload import OffloadLayer
 from forecourt.layers.rate_limit import RateLimitLayer
 from forecourt.layers.retry import RetryLayer
 from forecourt.layers.security_headers import SecurityHeadersLayer
+from forecourt.layers.shedder import shedder_of
+from forecourt.layers.shedding import SheddingLayer
 from forecourt.layers.timeout import TimeoutLayer
 from forecourt.layers.upstreams import UpstreamsLayer
 from forecourt.layers.webhook import WebhookLayer
@@ -89,11 +93,14 @@ def _invalidates(app: ASGIApp, site: Site) -> ASGIApp | None:
 def _cache(app: ASGIApp, site: Site) -> ASGIApp | None:
     if site.endpoint is None or site.policy is None or not _keeps(site.endpoint, site):
         return None
-    assert site.policy.cache is not None
+    policy = site.policy.cache
+    assert policy is not None
+    if site.runtime.config.databases:  # whose statements may change rows without naming them
+        policy = policy.model_copy(update={"tags": with_wildcards(policy.tags)})
     uri = any(_unsafe(each) for each in _of_path(site.endpoint, site.table))
     return CacheLayer(
         app,
-        policy=site.policy.cache,
+        policy=policy,
         endpoint=site.endpoint,
         runtime=site.runtime,
         caching=site.caching,
@@ -131,6 +138,15 @@ def _rate_limit(app: ASGIApp, site: Site) -> ASGIApp | None:
     if site.endpoint is None or site.policy is None or not site.policy.rate_limit:
         return None
     return RateLimitLayer(app, policy=site.policy.rate_limit, endpoint=site.endpoint, runtime=site.runtime)
+
+
+def _concurrency(app: ASGIApp, site: Site) -> ASGIApp | None:
+    if site.endpoint is None or site.policy is None:
+        return None
+    if (policy := site.policy.adaptive) is not None:
+        shedder = shedder_of(policy, site.endpoint.name, site.runtime)
+        return SheddingLayer(app, shedder=shedder, priority=site.policy.priority, shadow=policy.shadow)
+    return _where("concurrency", ConcurrencyLayer)(app, site)
 
 
 def _webhook(app: ASGIApp, site: Site) -> ASGIApp | None:
@@ -175,6 +191,7 @@ def _offload(app: ASGIApp, site: Site) -> ASGIApp | None:
         runtime=site.runtime,
         queues=site.jobs.queues,
         location=site.jobs.location(site.table),
+        deliveries=site.jobs.deliveries,
     )
 
 
@@ -214,7 +231,7 @@ ROWS: tuple[Row, ...] = (
     Row(
         "concurrency",
         "stands or falls with the rate limits, in the same group of the one trip",
-        _where("concurrency", ConcurrencyLayer),
+        _concurrency,
     ),
     Row(
         "max_body",
@@ -268,6 +285,8 @@ def in_order(layers: tuple[str, ...]) -> tuple[str, ...]:
 def chain_of(guarded: ASGIApp, site: Site, installed: Sequence[str], observers: Observers) -> Chain:
     """Return the chain of the layers that this site needs, of those installed, around its handler's check."""
     app: ASGIApp = HandlerLayer(guarded, endpoint=site.endpoint, ran=_check(site.endpoint, site.table))
+    if site.runtime.config.databases:
+        app = _databases(app, site)
     if site.runtime.config.upstreams:
         app = _upstreams(app, site, installed)
     app = observers.around_handler(app, site.endpoint, site.policy)
@@ -278,7 +297,17 @@ def chain_of(guarded: ASGIApp, site: Site, installed: Sequence[str], observers: 
             app = layer
             layers.insert(0, layer)
     askers = tuple(layer for layer in layers if isinstance(layer, Asks))
-    return Chain(app, askers, waits=any(isinstance(layer, Waits) for layer in askers))
+    waits = any(isinstance(layer, Waits) for layer in askers)
+    return Chain(app, askers, waits, None if waits else site.runtime.at_once)
+
+
+def _databases(app: ASGIApp, site: Site) -> ASGIApp:
+    """Return what gives the handler its sessions; what is kept of its answers is never made from a replica."""
+    from forecourt.db.layer import DatabasesLayer  # noqa: PLC0415  # the extra `db` is optional
+
+    keeps = site.endpoint is not None and _keeps(site.endpoint, site)
+    name = site.endpoint.name if site.endpoint else ""
+    return DatabasesLayer(app, endpoint=name, databases=databases_of(site.runtime, site.caching), replicas=not keeps)
 
 
 def _upstreams(app: ASGIApp, site: Site, installed: Sequence[str]) -> ASGIApp:

@@ -101,7 +101,7 @@ class UpstreamTransport(httpx.AsyncBaseTransport):
         due = self._due(self._limit)
         if due is not None and due <= self.clock.now():
             raise httpx.ReadTimeout("the deadline has passed", request=request)
-        call = _Call(self._breaker, self._admitted())
+        call = _Call(self._breaker, await self._admitted())
         try:
             response = await self._answer(request, due)
         except BaseException as error:
@@ -132,10 +132,10 @@ class UpstreamTransport(httpx.AsyncBaseTransport):
             ends.append(self.clock.now() + limit if due is None else due)
         return min(ends, default=None)
 
-    def _admitted(self) -> Permit | None:
+    async def _admitted(self) -> Permit | None:
         if self._breaker is None or around.get().guarded_by(self._breaker.name):
             return None
-        told = self._breaker.admit()
+        told = await self._breaker.confirmed(self._breaker.admit())
         if type(told) is Refused:
             raise CircuitOpen(self._breaker.name, whole_seconds(told.wait))
         assert told is None or type(told) is Permit

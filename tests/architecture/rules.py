@@ -46,11 +46,13 @@ FLOORS = (
         "limit_fields",
         "stores",
         "leases",
+        "fleet",
         "losses",
         "timers",
     ),
     (
         "runtime",
+        "asking",
         "exchange",
         "shared",
         "health",
@@ -61,9 +63,9 @@ FLOORS = (
         "protected_resource",
         "revocations",
     ),
-    ("layers", "jobs", "db"),
+    ("layers", "jobs", "db", "database_opening"),
     ("stack", "observers", "middleware", "limits"),
-    ("integrations", "inspection", "cli*", "testing"),
+    ("integrations", "inspection", "cli*", "testing*"),
     ("__init__",),
 )
 """What lies on which floor, lowest first; imports go to the same floor or down."""
@@ -79,9 +81,11 @@ OPTIONAL = {
     "opentelemetry": ("forecourt.telemetry.otel",),
     "orjson": ("forecourt.telemetry.structured",),
     "prometheus_client": ("forecourt.telemetry.prometheus",),
+    "pulsar": ("forecourt.jobs.pulsar",),
     "pybreaker": ("forecourt.breaker_mirror",),
     "pytest": ("forecourt.testing.fixtures", "forecourt.testing.store_contract"),
     "redis": ("forecourt.stores.redis",),
+    "sqlalchemy": ("forecourt.db",),
     "structlog": ("forecourt.telemetry.structured",),
     "yaml": ("forecourt.config_yaml",),
 }

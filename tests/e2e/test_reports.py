@@ -11,6 +11,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+from forecourt.core.webhooks import secrets_for
+from forecourt.principals import digest
+from tests.jobs.receivers import SECRET, SPELT, Receiver
 from tests.servers import Valkey, free_port
 
 ROOT = Path(__file__).parents[2]
@@ -22,6 +25,7 @@ def served(store: str) -> Iterator[str]:
     port = free_port()
     surroundings = {**os.environ, "PORT": str(port)}
     surroundings.pop("REPORTS_KEY", None)
+    surroundings["REPORTS_WEBHOOK_SECRET"] = SPELT
     command = [sys.executable, "-m", "examples.reports", "--store", store, "--workers", "2"]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, env=surroundings, cwd=ROOT) as process:
         try:
@@ -70,3 +74,25 @@ async def test_a_report_is_a_job(place: str, request: pytest.FixtureRequest) -> 
             assert (shown["attempts"], shown["status"]) == (1, "succeeded")
             deleted = await client.delete(location)
             assert deleted.status_code == 409
+            now = await client.post("/reports/now", json={"title": "May", "rounds": 30})
+            assert (now.status_code, now.json()["digest"]) == (200, report["digest"])
+            assert [job["status"] for job in (await client.get("/jobs/")).json()["jobs"]] == ["succeeded"] * 2
+            events = (await client.get(f"{location}/events")).text
+            assert "event: succeeded" in events
+            await told(client)
+
+
+async def told(client: httpx.AsyncClient) -> None:
+    """Have a receiver told of a report; it verifies with the caller's own secret."""
+    async with Receiver() as receiver:
+        callback = {"x-callback": receiver.url}
+        made = await client.post("/reports", json={"title": "June", "rounds": 2}, headers=callback)
+        async with asyncio.timeout(30):
+            while not receiver.bodies:
+                await asyncio.sleep(0.02)
+        (message,) = receiver.messages()
+        assert message["type"] == "job.succeeded"
+        assert made.json()["id"] in receiver.bodies[0].decode()
+        receiver.verify(0, secrets_for(digest("client", "127.0.0.1"), [SECRET])[0])
+    inside = await client.post("/reports", json={"title": "May"}, headers={"x-callback": "http://169.254.169.254/"})
+    assert inside.status_code == 422

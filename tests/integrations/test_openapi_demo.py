@@ -7,19 +7,18 @@ import importlib
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Any, NamedTuple, cast
 
 import pytest
 import schemathesis
-from fastapi import FastAPI
 from hypothesis import HealthCheck, given, settings
 from schemathesis.python.asgi import shutdown_lifespans
 from schemathesis.specs.openapi.checks import ignored_auth, positive_data_acceptance
 
-from forecourt.testing import FakeClock
-from forecourt.types import SECOND, ASGIApp, Message, Receive, Scope, Send
-from tests.asgi import Answer, call, http
+from forecourt import JobConfig
+from forecourt.testing import Answer, FakeClock, UnderTest
+from forecourt.types import SECOND, ASGIApp, Receive, Scope, Send
 from tests.core.bench import examples
 from tests.e2e.service import token
 
@@ -28,11 +27,14 @@ USUAL = {"content-type", "content-length", "cache-control", "vary"}
 """Fields that any answer may carry, told or not."""
 
 
+MODULES = [f"examples.records.{name}" for name in ("app", "handlers", "database")]
+
+
 class Demo(NamedTuple):
     """The records service as this machine calls it, its schema, and the clock that its stack goes by."""
 
     app: ASGIApp
-    service: FastAPI
+    config: JobConfig
     schema: dict[str, Any]
     clock: FakeClock
 
@@ -42,20 +44,22 @@ def demo(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPat
     """Import the service anew, on a database of its own."""
     folder = tmp_path_factory.mktemp("records")
     monkeypatch.setenv("RECORDS_DATABASE", f"sqlite+aiosqlite:///{folder / 'records.sqlite3'}")
-    for name in ("examples.records.app", "examples.records.database"):
+    for name in MODULES:
         monkeypatch.delitem(sys.modules, name, raising=False)
-    service = importlib.import_module("examples.records.app").app
+    module = importlib.import_module("examples.records.app")
+    service = module.app
     clock = FakeClock(int(time.time()) * SECOND)
     service.user_middleware[0].kwargs["clock"] = clock
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         """Call from this machine, where tokens of the development issuer count."""
-        scope["client"] = ("127.0.0.1", 1)
+        if scope["type"] == "http":
+            scope["client"] = ("127.0.0.1", 1)
         await service(scope, receive, send)
 
-    yield Demo(app, service, service.openapi(), clock)
+    yield Demo(app, module.config, service.openapi(), clock)
     shutdown_lifespans()
-    for name in ("examples.records.app", "examples.records.database"):
+    for name in MODULES:
         sys.modules.pop(name, None)
 
 
@@ -88,51 +92,43 @@ def test_schemathesis_finds_nothing(demo: Demo) -> None:
     assert seen.keys() >= {200, 201, 401, 404, 429}
 
 
-async def refusals(demo: Demo) -> list[tuple[str, str, Answer]]:
+async def refusals(demo: UnderTest) -> AsyncIterator[tuple[str, str, Answer]]:
     """Provoke what the demo can refuse: each operation with its answer."""
-    known = [(name.encode(), value.encode()) for name, value in headers().items()]
-    weak = [(name.encode(), value.encode()) for name, value in headers(roles=()).items()]
-    json = (b"content-type", b"application/json")
-    record = {"type": "http.request", "body": b'{"title": "a"}'}
-    other = {"type": "http.request", "body": b'{"title": "b"}'}
-    guess = {"type": "http.request", "body": b'{"name": "a", "password": "b"}'}
+    known, weak = headers(), headers(roles=())
     one, many = "/records/{record_id}", "/records"
-    came: list[tuple[str, str, Answer]] = []
 
-    async def send(path: str, method: str, fields: list[tuple[bytes, bytes]], *body: Message, at: str = "") -> None:
-        answer = await call(demo.app, http(at or path, method, headers=[*fields, json]), *body)
-        came.append((path, method.lower(), answer))
+    async def send(
+        path: str, method: str, fields: Mapping[str, str], json: object = None, at: str = ""
+    ) -> tuple[str, str, Answer]:
+        return path, method.lower(), await demo.call(method, at or path, headers=fields, json=json)
 
-    await send(many, "GET", [])
-    await send(many, "GET", [(b"authorization", b"Bearer a b")])
-    await send(many, "POST", weak, record)
-    for key, body in ((b"", record), (b"k", record), (b"k", other), (b"l", record)):
-        demo.clock.advance(1 if key == b"k" else 0)
-        await send(many, "POST", [*known, (b"idempotency-key", key)], body)
+    yield await send(many, "GET", {})
+    yield await send(many, "GET", {"authorization": "Bearer a b"})
+    yield await send(many, "POST", weak, {"title": "a"})
+    for key, title in (("", "a"), ("k", "a"), ("k", "b"), ("l", "a")):
+        demo.clock.advance(1 if key == "k" else 0)
+        yield await send(many, "POST", {**known, "idempotency-key": key}, {"title": title})
     for _ in range(3):
-        await send(many, "POST", known, record)
+        yield await send(many, "POST", known, {"title": "a"})
     for _ in range(7):
-        await send(one, "GET", known, at="/records/1")
-    await send(one, "GET", [*known, (b"cache-control", b"only-if-cached")], at="/records/3")
+        yield await send(one, "GET", known, at="/records/1")
     demo.clock.advance(5)
-    etag = (await call(demo.app, http("/records/1", headers=known))).headers["etag"].encode()
-    await send(one, "GET", [*known, (b"if-none-match", etag)], at="/records/1")
-    await send(one, "GET", [*known, (b"range", b"bytes=0-1")], at="/records/1")
-    await send(one, "GET", [*known, (b"range", b"bytes=9999-")], at="/records/1")
-    await send(one, "GET", [*known, (b"cache-control", b"only-if-cached")], at="/records/3")
-    await send(one, "PUT", weak, at="/records/1")
-    await send(one, "PUT", known, record, at="/records/9")
+    etag = (await demo.get("/records/1", headers=known)).headers["etag"]
+    for fields in ({"if-none-match": etag}, {"range": "bytes=0-1"}, {"range": "bytes=9999-"}):
+        yield await send(one, "GET", {**known, **fields}, at="/records/1")
+    yield await send(one, "GET", {**known, "cache-control": "only-if-cached"}, at="/records/3")
+    yield await send(one, "PUT", weak, {"title": "a"}, at="/records/1")
+    yield await send(one, "PUT", known, {"title": "a"}, at="/records/9")
     for _ in range(6):
-        await send("/login", "POST", [], guess)
+        yield await send("/login", "POST", {}, {"name": "a", "password": "b"})
     for _ in range(1000):
-        await send("/health", "GET", [])
-    return came
+        yield await send("/health", "GET", {})
 
 
 async def test_every_refusal_is_told_of(demo: Demo) -> None:
     """Each answer that the demo can be brought to give is in its schema, with each of its fields."""
-    async with demo.service.router.lifespan_context(demo.service):
-        came = await refusals(demo)
+    async with UnderTest(demo.app, demo.config, clock=demo.clock) as tested:
+        came = [each async for each in refusals(tested)]
     for path, method, answer in came:
         told = demo.schema["paths"][path][method]["responses"]
         assert str(answer.status) in told, (path, method, answer.status)

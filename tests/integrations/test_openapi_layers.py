@@ -7,6 +7,7 @@ import pytest
 from fastapi import FastAPI, Header
 
 from forecourt import (
+    Adaptive,
     Audit,
     Cache,
     CircuitBreaker,
@@ -15,6 +16,7 @@ from forecourt import (
     Content,
     Credits,
     CrossOrigin,
+    Database,
     Debounce,
     Deprecation,
     EndpointPolicy,
@@ -78,6 +80,7 @@ CASES: dict[str, tuple[EndpointPolicy, set[str], set[str]]] = {
         {"503"},
         {"RateLimit", "RateLimit-Policy"},
     ),
+    "adaptive": (EndpointPolicy(concurrency=Adaptive()), {"503"}, set()),
     "max_body": (EndpointPolicy(max_body=100), {"413"}, set()),
     "unpacked": (EndpointPolicy(max_body=MaxBody(size=100, encodings=("gzip",))), {"400", "413", "415"}, set()),
     "accepts": (EndpointPolicy(content=Content(accepts={"text/plain"})), {"415"}, set()),
@@ -129,7 +132,7 @@ def test_each_layer_tells_what_it_can_answer(case: str) -> None:
 
 def test_every_layer_has_its_line() -> None:
     """A new row of the stack needs a line here, in the stack's order."""
-    assert [name for name in TOLD if name not in ("logging", "upstreams")] == [row.name for row in ROWS]
+    assert [name for name in TOLD if name not in ("logging", "databases", "upstreams")] == [row.name for row in ROWS]
 
 
 def test_a_cache_tells_of_reads_only() -> None:
@@ -146,10 +149,12 @@ def test_what_is_safe_may_come_from_other_sites() -> None:
 
 
 def test_the_config_tells_too() -> None:
-    """A flood guard and upstreams are of every operation."""
+    """A flood guard, databases and upstreams are of every operation."""
     guard = FloodGuard(limit=1, window=1)
     assert set(operation(EndpointPolicy(), flood_guard=guard)["responses"]) == {"200", "429", "503"}
     upstreams = {"prices": Upstream(base_url="https://prices.example")}
+    databases = {"main": Database(url="sqlite+aiosqlite:///records.sqlite3")}
+    assert set(operation(EndpointPolicy(), databases=databases)["responses"]) == {"200", "409", "503", "504"}
     assert set(operation(EndpointPolicy(), upstreams=upstreams)["responses"]) == {"200", "502", "504"}
 
 

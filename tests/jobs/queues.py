@@ -3,8 +3,12 @@
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
+from forecourt.jobs.board import Board
+from forecourt.jobs.brokered import BrokeredQueue
 from forecourt.jobs.memory import MemoryQueue
+from forecourt.jobs.pulsar import PulsarBroker
 from forecourt.jobs.queue import NewJob, Queue
+from forecourt.jobs.sqlite import SqliteQueue
 from forecourt.jobs.valkey import ValkeyQueue
 from forecourt.stores.redis.client import Client
 from forecourt.testing import FakeClock
@@ -20,11 +24,16 @@ def job(name: str, owner: str = "ali", *, attempts: int = 2, delay: float = 0, m
 
 
 @asynccontextmanager
-async def opened(url: str, clock: FakeClock) -> AsyncIterator[Queue]:
-    """Open the queue at a URL, on a clock of the test's."""
+async def opened(url: str, clock: FakeClock, *, store: str = "", name: str = "q") -> AsyncIterator[Queue]:
+    """Open the queue at a URL, on a clock of the test's; `store`: where its records are, if not there."""
     queue: Queue = MemoryQueue(clock)
-    if not url.startswith("memory:"):
-        queue = ValkeyQueue(Client(url, deadline=5), "fc", "q", clock=clock)
+    if url.startswith("pulsar:"):
+        board = Board(Client(store, deadline=5), "fc", name, clock=clock)
+        queue = BrokeredQueue(PulsarBroker(url, "fc", name), board, clock)
+    elif url.startswith("sqlite:"):
+        queue = SqliteQueue(url.removeprefix("sqlite:///"), name, clock)
+    elif not url.startswith("memory:"):
+        queue = ValkeyQueue(Client(url, deadline=5), "fc", name, clock=clock)
     await queue.open()
     try:
         yield queue

@@ -78,8 +78,20 @@ class Driven:
 async def test_the_two_queues_never_differ(steps: list[Step], valkey: Valkey) -> None:
     """After any history both have answered the same and show the same."""
     valkey.ask("FLUSHALL")
+    await same(steps, valkey.unix_url)
+
+
+@settings(max_examples=examples(60), deadline=None)
+@given(steps=STEPS)
+async def test_the_queue_in_a_file_never_differs(steps: list[Step]) -> None:
+    """Nor does the one in a file."""
+    await same(steps, "sqlite:///:memory:")
+
+
+async def same(steps: list[Step], url: str) -> None:
+    """Drive the queue in memory and another one by the same steps."""
     here, there = FakeClock(), FakeClock()
-    async with opened("memory://", here) as memory, opened(valkey.unix_url, there) as server:
+    async with opened("memory://", here) as memory, opened(url, there) as server:
         one, other = Driven(memory, here), Driven(server, there)
         for step in steps:
             assert (step, await one.step(step)) == (step, await other.step(step))

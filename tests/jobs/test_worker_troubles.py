@@ -88,6 +88,32 @@ async def test_a_renewal_that_fails_stops_nothing(caplog: pytest.LogCaptureFixtu
     await works.worker.drain(0)
 
 
+async def test_a_worker_that_gets_its_own_job_again_stays_whole() -> None:
+    """Its lease ended unrenewed while it ran: the first run is stopped, the second is renewed, and no place is lost."""
+    works = Works(for_ever)
+    queue = shaky(works, "renew")
+    works.worker.start()
+    await works.publish(attempts=9)
+    works.clock.advance(10)
+    await settle_down()
+    await works.publish("b")
+    await settle_down()
+    record = await queue.look("a")
+    assert record is not None
+    assert (record.attempts, repr(works.worker)) == (2, "<Worker, 2 of 2 at work>")
+    queue.down = ""
+    works.worker._run = answers
+    for name in ("a", "b"):
+        await queue.cancel(name)
+    works.clock.advance(2)
+    await settle_down()
+    assert repr(works.worker) == "<Worker, 0 of 2 at work>"
+    for name in ("c", "d", "e"):
+        await works.publish(name)
+    assert [name for name, _, _ in works.told] == ["c", "d", "e"]
+    await works.worker.drain(0)
+
+
 async def test_a_death_that_cannot_be_looked_up_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     """Nobody is told, the worker goes on to the next job."""
     works = Works(answers)

@@ -26,7 +26,7 @@ def test_the_defaults_are_those_of_the_docs() -> None:
         ({"delay": 90_000}, "must be less than expires"),
         ({"headers": ["Authorization"]}, "must not be carried by a job"),
         ({"headers": ["a b"]}, "must be the name of a header field"),
-        ({"callback": "https://x"}, "not in this version"),
+        ({"callback": "ftp://x"}, "must begin with https://"),
     ],
 )
 def test_what_cannot_work_is_told(fields: dict[str, object], said: str) -> None:
@@ -50,6 +50,11 @@ def app(config: JobConfig, *, mounted: bool = True) -> Starlette:
         ({"store": "redis://x"}, 'the queue "default" is outside of this process, so jobs must be signed'),
         ({"endpoints": {"work": EndpointPolicy(offload=Offload(queue="heavi"))}, "queues": {"heavy": "memory://"}},
          'queues has no such queue; did you mean "heavy"?'),
+        ({"queues": {"default": "pulsar://x"}, "store": "redis://x", "keys": [b"k" * 32],
+          "endpoints": {"work": EndpointPolicy(offload=Offload(delay=5))}},
+         'endpoints."work".offload.delay: 5 is not allowed: the queue "default" is on Pulsar'),
+        ({"queues": {"default": "pulsar://x"}, "keys": [b"k" * 32]}, "Pulsar, which keeps neither status nor results"),
+        ({"queues": {"default": "sqlite:///jobs.db"}}, "outside of this process, so jobs must be signed"),
         ({"endpoints": {"echo": EndpointPolicy(offload=Offload())}}, "a WebSocket cannot be a job"),
         ({"default": EndpointPolicy(offload=Offload())}, "default.offload: say which endpoints are jobs by name"),
     ],
@@ -74,6 +79,14 @@ def test_jobs_that_nobody_could_see_stop_the_start() -> None:
         ({"a b": "memory://"}, "must be 1 to 64 letters"),
         ({"heavy": "redsi://user:secret@x"}, "its scheme is unknown"),
         ("redis://x", "must be a table of addresses by the queue's name"),
+        ({"heavy": 3}, "must be an address"),
+        ({"heavy": "pulsr://x"}, 'did you mean "pulsar"?'),
+        ({"heavy": "pulsar://user:secret@x"}, "its token named by ?token=env:NAME"),
+        ({"heavy": "pulsar://x/tenant"}, "/TENANT/NAMESPACE"),
+        ({"heavy": "pulsar://x?tokn=secret"}, "its only option is ?token=env:NAME"),
+        ({"heavy": "pulsar://x?token=env:NO_SUCH_NAME"}, "environment variable NO_SUCH_NAME is not set"),
+        ({"heavy": "pulsar://x?token=hidden"}, "its token must be named"),
+        ({"heavy": "sqlite://jobs.db"}, "it must name a file"),
     ],
 )
 def test_wrong_queues_are_told(queues: object, said: str) -> None:

@@ -8,8 +8,9 @@ import time
 from collections.abc import Callable, Iterator
 
 from tests.servers import Valkey
-from tests.soak import faults, over_admission, topologies
+from tests.soak import databases, faults, over_admission, topologies
 from tests.soak.idempotency_kills import main as kills
+from tests.soak.job_kills import whole
 from tests.soak.results import Result
 
 
@@ -18,6 +19,15 @@ def idempotency_kills(trials: int = 300) -> Iterator[Result]:
     with Valkey() as server:
         faults = asyncio.run(kills(trials, server.url))
     yield Result("kill -9 under idempotency claims", f"{trials} trials", f"{faults} faults", faults == 0)
+
+
+def job_kills(seconds: float = 600) -> Iterator[Result]:
+    """Workers of jobs killed with -9 and frozen, the queue's server restarted: one result for each job, none lost."""
+    for name, pulsar in (("Valkey", False), ("Pulsar", True)):
+        found = whole(1, seconds, pulsar=pulsar, seed=1)
+        told = f"{found.reruns} run again, recoveries of at most {max(found.recoveries, default=0):.2f} s"
+        size = f"{found.jobs} jobs, {found.kills} kills, {found.restarts} restarts"
+        yield Result(f"kill -9 under jobs on {name}", size, "; ".join([told, *found.judged()]), not found.judged())
 
 
 def cache_marks(requests: int = 200_000) -> Iterator[Result]:
@@ -36,7 +46,9 @@ SOAKS: dict[str, Callable[[], Iterator[Result]]] = {
     "gone-and-back": faults.gone_and_back,
     "kill-9": faults.kill_9,
     "idempotency-kills": idempotency_kills,
+    "job-kills": job_kills,
     "cache-marks": cache_marks,
+    "cancelled-sessions": databases.cancelled_sessions,
     "cluster": topologies.cluster,
     "sentinel": topologies.sentinel,
 }

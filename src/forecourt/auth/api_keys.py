@@ -119,7 +119,8 @@ class ApiKeyVerifier:
 
     def _known(self, record: ApiKey) -> _Known:
         scopes, roles = frozenset(record.scopes), frozenset(record.roles)
-        principal = Principal(self._policy.issuer, record.owner, record.tenant, record.tier, scopes, roles)
+        told = (record.owner, record.tenant, record.tier, scopes, roles, record.webhook)
+        principal = Principal(self._policy.issuer, *told)
         expires = None if record.expires is None else round(record.expires.timestamp() * SECOND)
         issued = 0 if record.created is None else round(record.created.timestamp() * SECOND)
         known = replace(plain(principal, SCHEME), expires=expires, issued=issued, id=record.id)

@@ -84,7 +84,7 @@ class Authentication:
         self._own = dict(means.authenticators)
         keys = means.api_keys
         self.key_header = "" if keys is None else keys.header
-        self._key_field = self.key_header.lower().encode()
+        self._fields = frozenset({b"authorization", self.key_header.lower().encode()})
         self._keys = None if keys is None else ApiKeyVerifier(keys, clock, find_key if keys.store else None)
         self._proofs = self._proof_reader(means.dpop, means.ring)
         self._must_prove = means.dpop is not None and means.dpop.required
@@ -96,9 +96,9 @@ class Authentication:
         An awaitable where a server or the store must be asked.
         """
         shown: bytes | None = None
-        is_key = False
+        is_key, fields = False, self._fields
         for name, value in scope["headers"]:
-            if name == b"authorization" or name == self._key_field:  # noqa: PLR1714  # faster than a tuple
+            if name in fields:
                 if shown is not None:
                     return TWICE
                 shown, is_key = value, name != b"authorization"

@@ -23,9 +23,12 @@ refilled already; only the rest is given back, so that no burst grows beyond B.
 """
 
 from math import ceil
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from forecourt.core.operations import Arg, Operation, Outcome, State, Write, register
+
+_new = tuple.__new__
+"""Makes a named tuple without its Python constructor."""
 
 
 def take(states: tuple[State | None, ...], now: int, args: tuple[Arg, ...]) -> Outcome:
@@ -33,16 +36,23 @@ def take(states: tuple[State | None, ...], now: int, args: tuple[Arg, ...]) -> O
 
     Values: tokens left, µs until this call may pass (0: it passed; -1: never), µs until one more token, ticket.
     """
-    capacity, period, parts, cost, shadow = cast("tuple[int, int, int, int, int]", args)
+    capacity, period, parts, cost, shadow = args
+    if TYPE_CHECKING:
+        assert isinstance(capacity, int)
+        assert isinstance(period, int)
+        assert isinstance(parts, int)
+        assert isinstance(cost, int)
     full = capacity * period
     debt, stale = _debt(states[0], now, full, parts) if states[0] else (0, False)
     after = debt + cost * period
     anew = _kept(debt, now, full, parts) if stale else None
     if after <= full:
         ahead, rest = divmod(after, parts)
-        write = Write((now + ahead, rest, -(-full // parts)), now + ahead + (rest > 0)) if cost else anew
-        values = ((full - after) // period, 0, _next(after, period, parts), now + ahead if cost else 0)
-        return Outcome("go", values, (write,), (anew,))
+        tat = now + ahead
+        write = _new(Write, ((tat, rest, -(-full // parts)), tat + 1 if rest else tat)) if cost else anew
+        following = -(-((after - 1) % period + 1) // parts) if after else 0
+        values = ((full - after) // period, 0, following, tat if cost else 0)
+        return _new(Outcome, ("go", values, (write,), (anew,)))
     wait = -1 if cost > capacity else -(-(after - full) // parts)
     values = ((full - debt) // period, wait, _next(debt, period, parts), 0)
     return Outcome("go" if shadow else "refuse", values, (anew,), (anew,))

@@ -14,7 +14,6 @@ from forecourt.config_cache import cached_here
 from forecourt.config_policies import ResolvedPolicy
 from forecourt.core.idempotency_rules import MOST_KEY
 from forecourt.layers.invalidates import SAFE
-from forecourt.policies.concurrency import Concurrency
 from forecourt.policies.credits import Credits
 from forecourt.policies.deprecation import Deprecation
 from forecourt.policies.idempotency import Idempotency
@@ -162,7 +161,8 @@ def _limit(limit: RateLimit) -> Json:
 
 def _concurrency(place: Place) -> Told:
     policy = place.policy.concurrency
-    assert isinstance(policy, Concurrency)
+    if policy is None:  # it adapts
+        return Told((Given(503, "This process has more calls than it can carry.", LATER),))
     busy = 503 if policy.key == "endpoint" else 429
     why = "As many calls as are allowed are at work."
     fields = _limit_fields(place)
@@ -245,6 +245,14 @@ def _upstreams(place: Place) -> Told:
     return Told((Given(502, "A server that is needed has failed."), Given(504, "A server that is needed is too slow.")))
 
 
+def _databases(place: Place) -> Told:
+    if not place.config.databases:
+        return NOTHING
+    conflict = Given(409, "This contradicts what is stored already.")
+    down = Given(503, "The database is busy, or does not answer.", LATER)
+    return Told((conflict, down, Given(504, "The database is too slow.")))
+
+
 def _audit(place: Place) -> Told:
     required = getattr(place.policy.said("audit"), "required", False)
     return Told((Given(503, "The call cannot be written down, so it is not done."),)) if required else NOTHING
@@ -310,6 +318,7 @@ TOLD: Mapping[str, Callable[[Place], Told]] = {
     "timeout": _where("timeout", _always(Given(504, "It took longer than this operation allows."))),
     "retry": _always(),
     "offload": _where("offload", _offload),
+    "databases": _databases,
     "upstreams": _upstreams,
 }
 """What tells each layer's part, by its name in the stack; a new layer is a line here."""

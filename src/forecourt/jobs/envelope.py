@@ -9,7 +9,7 @@ import base64
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 from forecourt.policies.keys import KeyRing
 from forecourt.principals import Principal
@@ -38,6 +38,24 @@ class Refund:
     journal: int
 
 
+class Callback(NamedTuple):
+    """Who is told of a job's end: an address, whose secrets sign (empty: the service's own), and the job's place."""
+
+    url: str
+    owner: str
+    location: str = ""
+
+
+class Delivery(NamedTuple):
+    """A job of ours: to look whether a job has ended (`watch`), to post a message, or to note that nobody wants any."""
+
+    kind: Literal["watch", "post", "gone"]
+    job: str
+    callback: Callback
+    message: str = ""
+    attempt: int = 1
+
+
 @dataclass(frozen=True, slots=True)
 class JobRequest:
     """The request of one job; `timeout` in µs for one attempt (0: none), `max_result` in bytes."""
@@ -55,6 +73,8 @@ class JobRequest:
     timeout: int = 0
     max_result: int = 1 << 20
     refund: Refund | None = None
+    callback: Callback | None = None
+    delivery: Delivery | None = None
 
 
 class Envelopes:
@@ -112,11 +132,15 @@ def _written(request: JobRequest) -> dict[str, object]:
         written["principal"] = texts | lists
     if refund:
         written["refund"] = [refund.key, refund.amount, sorted(refund.outcomes), refund.journal]
+    if request.callback:
+        written["callback"] = list(request.callback)
+    if request.delivery:
+        written["delivery"] = [list(each) if isinstance(each, tuple) else each for each in request.delivery]
     return written
 
 
 def _read(written: dict[str, Any]) -> JobRequest:
-    principal, refund = written.get("principal"), written.get("refund")
+    principal, refund, callback = (written.get(name) for name in ("principal", "refund", "callback"))
     return JobRequest(
         endpoint=written["endpoint"],
         method=written["method"],
@@ -131,7 +155,16 @@ def _read(written: dict[str, Any]) -> JobRequest:
         timeout=written["timeout"],
         max_result=written["max_result"],
         refund=Refund(refund[0], refund[1], frozenset(refund[2]), refund[3]) if refund else None,
+        callback=Callback(*callback) if callback else None,
+        delivery=_delivery(written.get("delivery")),
     )
+
+
+def _delivery(written: Any) -> Delivery | None:
+    if not written:
+        return None
+    kind, job, callback, message, attempt = written
+    return Delivery(kind, job, Callback(*callback), message, attempt)
 
 
 def _principal(written: dict[str, Any]) -> Principal:

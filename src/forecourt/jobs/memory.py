@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from heapq import heappop, heappush
 
 from forecourt.core import jobs
-from forecourt.core.jobs import Dead, Leased, Queued, State, Terms
+from forecourt.core.jobs import Dead, Leased, Queued, State, Status, Terms
 from forecourt.errors import StoreOverloaded
 from forecourt.jobs.queue import Claimed, Ending, Held, NewJob, Published, Record
 from forecourt.types import SECOND, Clock, SystemClock
@@ -53,6 +53,8 @@ class MemoryQueue:
         """When a job is due, or its lease ends."""
         self._over: list[tuple[int, str]] = []
         """When a job that has ended may be forgotten."""
+        self._owned: dict[str, dict[str, None]] = {}
+        """Ids by owner, in the order of their publication."""
         self._unfinished = 0
         self._orphans: deque[str] = deque()
         """Jobs that ended while no worker had them."""
@@ -78,6 +80,7 @@ class MemoryQueue:
         terms = Terms(job.max_attempts, now + job.expires)
         made = self._jobs[job.id] = _Job(job, terms, Queued(0, now + job.delay), now, now)
         self._unfinished += 1
+        self._owned.setdefault(job.owner, {})[job.id] = None
         self._enqueue(made)
         return Published(made.record(), created=True)
 
@@ -182,6 +185,28 @@ class MemoryQueue:
             "dead": sum(isinstance(state, Dead) for state in states),
         }
 
+    async def age(self) -> int:
+        """Return the µs for which the job that is due the longest has waited."""
+        now = self._forget()
+        heads = (self._jobs[line[0]].state for line in self._lines.values())
+        return max([0, *(now - state.due for state in heads if isinstance(state, Queued))])
+
+    async def owned(self, owner: str, most: int, before: tuple[int, str] | None = None) -> list[Record]:
+        """Return an owner's jobs, the latest first."""
+        self._forget()
+        records = sorted(
+            (self._jobs[name].record() for name in self._owned.get(owner, ())), key=lambda each: (each.created, each.id)
+        )
+        older = (each for each in reversed(records) if before is None or (each.created, each.id) < before)
+        return [each for _, each in zip(range(most), older, strict=False)]
+
+    async def standing(self, status: Status, most: int = 100) -> list[Record]:
+        """Return jobs that are queued, running or dead, the latest first."""
+        self._forget()
+        found = [record for job in self._jobs.values() if (record := job.record()).status == status]
+        listed = status in ("queued", "running", "dead")
+        return sorted(found, key=lambda record: -record.changed)[:most] if listed else []
+
     def _claims(self, now: int) -> Iterator[Claimed]:
         while self._orphans:
             if orphan := self._jobs.get(self._orphans.popleft()):
@@ -201,6 +226,8 @@ class MemoryQueue:
         token = os.urandom(12).hex()
         state = jobs.claimed(job.state, job.terms, now, job.given.lease, token)
         if state is None:
+            if isinstance(job.state, Queued):  # it was due, and the clock was set back
+                heappush(self._later, (job.state.due, job.given.id))
             return None
         self._become(job, state, now)
         if not isinstance(state, Leased):
@@ -251,6 +278,10 @@ class MemoryQueue:
             job = self._jobs.get(name)
             if job and not isinstance(job.state, Queued | Leased) and job.changed + job.given.ttl <= now:
                 del self._jobs[name]
+                owned = self._owned[job.given.owner]
+                del owned[name]
+                if not owned:
+                    del self._owned[job.given.owner]
         return now
 
     def _look_again(self, now: int) -> None:

@@ -12,7 +12,7 @@ Promises of every queue:
 """
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 from forecourt.core.jobs import Status
 
@@ -148,4 +148,21 @@ class Queue(Protocol):
 
     async def depth(self) -> dict[str, int]:
         """Return how many jobs are waiting, delayed, running and dead."""
+        ...
+
+
+@runtime_checkable
+class Lists(Protocol):
+    """A queue that can also say which jobs there are, and for how long they wait."""
+
+    async def age(self) -> int:
+        """Return the µs for which the job that is due the longest has waited; 0 where none waits."""
+        ...
+
+    async def owned(self, owner: str, most: int, before: tuple[int, str] | None = None) -> list[Record]:
+        """Return an owner's jobs, the latest first: those before (created, id), the last thousand at most."""
+        ...
+
+    async def standing(self, status: Status, most: int = 100) -> list[Record]:
+        """Return jobs that are queued, running or dead; of others nobody keeps a list."""
         ...

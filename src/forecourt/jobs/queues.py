@@ -1,19 +1,28 @@
 """The queues of one config in this process: which there are, their envelopes, and the workers of those in memory."""
 
 from collections.abc import Mapping
+from contextvars import ContextVar
+from typing import TYPE_CHECKING
 
 from forecourt.config import JobConfig
-from forecourt.config_jobs import address_of
+from forecourt.config_jobs import PULSAR, SQLITE, address_of
 from forecourt.errors import ConfigError
 from forecourt.jobs.envelope import Envelopes
 from forecourt.jobs.memory import MemoryQueue
 from forecourt.jobs.queue import Queue
+from forecourt.jobs.sqlite import SqliteQueue
 from forecourt.jobs.worker import Ended, RunJob, Worker
 from forecourt.policies.keys import KeyRing
 from forecourt.types import Clock
 
+if TYPE_CHECKING:
+    from forecourt.stores.redis.client import Client
+
 DRAIN = 10.0
 """Seconds that jobs in this process may take to their end when it stops."""
+
+ASIDE: ContextVar[bool] = ContextVar("forecourt_jobs_aside", default=False)
+"""Whether the app is started by a worker, which looks after the queues outside of its memory by itself."""
 
 
 class JobQueues:
@@ -32,8 +41,12 @@ class JobQueues:
     def queue(self, name: str) -> Queue:
         """Return the queue of this name, made when it is asked for first."""
         if name not in self._queues:
-            self._queues[name] = queue_at(self.address(name), self._namespace, name, self._clock)
+            self._queues[name] = self.another(name)
         return self._queues[name]
+
+    def another(self, name: str) -> Queue:
+        """Return a new queue of this name, for a loop of its own."""
+        return queue_at(self.address(name), self._namespace, name, self._clock, store=self._store)
 
     def address(self, name: str) -> str:
         """Return where a queue lives."""
@@ -42,6 +55,10 @@ class JobQueues:
     def in_process(self, name: str) -> bool:
         """Whether the queue is this process's own, so that nobody else could work on it."""
         return self.address(name).startswith("memory:")
+
+    def embedded(self, name: str) -> bool:
+        """Whether this process works on the queue: on one in its memory, or in a file, unless workers are told to."""
+        return self.in_process(name) or (self.address(name).startswith(SQLITE) and not ASIDE.get())
 
     def envelopes(self, name: str) -> Envelopes:
         """Return what seals and opens the envelopes of a queue."""
@@ -56,9 +73,16 @@ class JobQueues:
         if self._open or not self._queues:
             return
         self._open = True
+        try:
+            await self._open_all(run, ended)
+        except BaseException:
+            await self.close()
+            raise
+
+    async def _open_all(self, run: RunJob, ended: Ended) -> None:
         for name, queue in self._queues.items():
             await queue.open()
-            if self.in_process(name):
+            if self.embedded(name):
                 worker = Worker(queue, self.envelopes(name), run, ended, self._clock)
                 worker.start()
                 self._workers.append(worker)
@@ -73,15 +97,41 @@ class JobQueues:
             await queue.close()
 
 
-def queue_at(address: str, namespace: str, name: str, clock: Clock) -> Queue:
-    """Return the queue at an address, not yet open; ConfigError when its extra is not installed."""
+def queue_at(address: str, namespace: str, name: str, clock: Clock, *, store: str = "memory://") -> Queue:
+    """Return the queue at an address, not yet open; ConfigError when its extra is not installed.
+
+    `store`: where the records of jobs are whose lines are with a broker.
+    """
     if address.startswith("memory:"):
         return MemoryQueue(clock)
+    if address.startswith(SQLITE):
+        return SqliteQueue(address.removeprefix(f"{SQLITE}:///"), f"{namespace} {name}", clock)
+    if address.startswith(PULSAR):
+        return _brokered(address, namespace, name, clock, store)
+    from forecourt.jobs.valkey import ValkeyQueue  # noqa: PLC0415
+
+    return ValkeyQueue(_client(address), namespace, name)
+
+
+def _brokered(address: str, namespace: str, name: str, clock: Clock, store: str) -> Queue:
+    if store.startswith("memory:"):
+        raise ConfigError(f'queues.{name}: a queue on Pulsar needs a store that workers share, such as "redis://…"')
+    try:
+        from forecourt.jobs.pulsar import PulsarBroker  # noqa: PLC0415  # the extra `pulsar` is optional
+    except ImportError as error:
+        raise ConfigError(f"queues.{name}: pulsar: needs the Pulsar client: pip install 'forecourt[pulsar]'") from error
+    from forecourt.jobs.board import Board  # noqa: PLC0415
+    from forecourt.jobs.brokered import BrokeredQueue  # noqa: PLC0415
+
+    return BrokeredQueue(PulsarBroker(address, namespace, name), Board(_client(store), namespace, name), clock)
+
+
+def _client(address: str) -> "Client":
     try:
         from forecourt.stores.redis.client import Client  # noqa: PLC0415  # the extra `redis` is optional
     except ImportError as error:
         scheme = address.partition(":")[0]
         raise ConfigError(f"queues: {scheme}: needs the Redis client: pip install 'forecourt[redis]'") from error
-    from forecourt.jobs.valkey import ANSWER, ValkeyQueue  # noqa: PLC0415
+    from forecourt.jobs.valkey import ANSWER  # noqa: PLC0415
 
-    return ValkeyQueue(Client(address, deadline=ANSWER), namespace, name)
+    return Client(address, deadline=ANSWER)

@@ -12,10 +12,12 @@ from typing import Any
 
 from forecourt.errors import StoreError
 from forecourt.exchange import Exchange
+from forecourt.jobs.counting import JobMetrics
 from forecourt.jobs.envelope import JobRequest
 from forecourt.jobs.queue import Record
 from forecourt.jobs.queues import JobQueues
 from forecourt.jobs.status import JobEndpoints
+from forecourt.jobs.webhooks import Deliveries
 from forecourt.jobs.worker import Notes
 from forecourt.layers.errors import ErrorsLayer
 from forecourt.layers.handler import HandlerLayer
@@ -45,6 +47,10 @@ class JobRunner:
         self._app = app
         self._state: dict[str, Any] = {}
         self._starlette: object | None = None
+        self._metrics = JobMetrics(runtime.config, self.queues)
+        webhooks = runtime.config.webhooks
+        self.deliveries = Deliveries(self.queues, webhooks, runtime.clock) if webhooks else None
+        """Tells callers of their jobs' ends; None where the config has no webhooks."""
         runtime.config.jobs.bind(JobEndpoints(self.queues, owner_of))
 
     def location(self, table: RouteTable) -> str | None:
@@ -67,6 +73,9 @@ class JobRunner:
         self, request: JobRequest, scope: Scope, receive: Receive, send: Send, told: Callable[[Notes], None]
     ) -> None:
         """Run one request below the stack; the caller reads the exchange's notes as they come."""
+        if request.delivery is not None:
+            assert self.deliveries is not None, "the config has no webhooks any more"
+            return await self.deliveries.run(request, send)
         assert self.table is not None, "jobs are run once the app has started"
         scope["state"] = dict(self._state)
         if self._starlette is not None:
@@ -83,7 +92,13 @@ class JobRunner:
         await exchange.run(ErrorsLayer(handler), receive, send)
 
     async def ended(self, request: JobRequest, record: Record, status: int) -> None:
-        """Give back what a job cost, where its outcome is to cost nothing; once, whoever tells it."""
+        """Give back what a job cost, where its outcome is to cost nothing, once; and tell its caller."""
+        self._metrics.ended(record)
+        await self._refund(request, record, status)
+        if request.callback is not None and self.deliveries is not None:
+            await self.deliveries.ended(record, request.callback)
+
+    async def _refund(self, request: JobRequest, record: Record, status: int) -> None:
         refund = request.refund
         if refund is None or refund.outcomes.isdisjoint(_outcomes(record, status)):
             return

@@ -1,30 +1,37 @@
-"""The endpoints of jobs: how a job stands, its result, and its end at its owner's wish.
+"""The endpoints of jobs: the caller's jobs, how a job stands, its news as events, its result, and its end.
 
 Only the owner sees a job: the principal who called, or for anonymous callers the same client address. For all others it
 is 404, as is a job that never was. With an `ETag`, and `Prefer: wait=N` beside `If-None-Match`, a caller waits for
-news (30 seconds at most).
+news (30 seconds at most). The event stream gives all news until the job has ended.
 """
 
 import hashlib
+import json
 import re
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from urllib.parse import quote
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from forecourt.errors import StoreError
 from forecourt.exchange import KEY, Exchange
-from forecourt.jobs.queue import Queue, Record
+from forecourt.jobs.queue import Lists, Queue, Record
 from forecourt.jobs.queues import JobQueues
 from forecourt.jobs.results import JobResult
+from forecourt.policies.offload import WEBHOOKS
 from forecourt.responses import OVERLOADED, STORE_UNAVAILABLE, TYPES, Problem
 from forecourt.types import SECOND
 
 NOT_FOUND = Problem(404, "Not Found", TYPES + "no-such-job", "There is no such job, or it is not yours.")
 NOT_READY = Problem(404, "Not Found", TYPES + "no-result", "This job has no result.")
+NO_PAGE = Problem(400, "Bad Request", TYPES + "no-such-page", "Say limit=1 to 100, and `after` as `next` had it.")
 LONGEST_WAIT = 30
+MOST_LISTED = 100
 _WAIT = re.compile(r"\bwait=(\d{1,9})\b")
 _LOOK = 0.1
+_QUIET = 15 * SECOND
+_RECONNECT_MS = 2000
 
 
 class JobEndpoints:
@@ -49,6 +56,41 @@ class JobEndpoints:
         if request.headers.get("if-none-match") == _tag(record):
             return Response(status_code=304, headers=headers)
         return JSONResponse(_shown(record, request), headers=headers)
+
+    async def list(self, request: Request) -> Response:
+        """Return the caller's jobs, the latest first, page by page; 400 for a page that is none."""
+        exchange: Exchange | None = request.scope.get(KEY)
+        if exchange is None:
+            return _problem(NOT_FOUND)
+        try:
+            most = min(MOST_LISTED, int(request.query_params.get("limit", "20")))
+            before = _cursor(request.query_params.get("after"))
+        except ValueError:
+            return _problem(NO_PAGE)
+        if most < 1:
+            return _problem(NO_PAGE)
+        owner = self._owner_of(exchange)
+        try:
+            found = [await queue.owned(owner, most + 1, before) for queue in self._listing()]
+        except StoreError:
+            return _problem(STORE_UNAVAILABLE)
+        records = sorted((each for page in found for each in page), key=_age)[: most + 1]
+        shown: dict[str, object] = {"jobs": [_shown(each, request) for each in records[:most]]}
+        if len(records) > most:
+            last = records[most - 1]
+            shown["next"] = f"{request.scope.get('root_path', '')}/?limit={most}&after={last.created}-{quote(last.id)}"
+        return JSONResponse(shown, headers={"cache-control": "private, no-cache"})
+
+    async def events(self, request: Request) -> Response:
+        """Stream how the job stands, whenever it stands otherwise, until it has ended (server-sent events)."""
+        try:
+            found = await self._own(request)
+        except StoreError:
+            return _problem(STORE_UNAVAILABLE)
+        if found is None:
+            return _problem(NOT_FOUND)
+        headers = {"cache-control": "private, no-cache", "x-accel-buffering": "no"}
+        return StreamingResponse(self._told(request, *found), headers=headers, media_type="text/event-stream")
 
     async def result(self, request: Request) -> Response:
         """Answer as the handler did; 404 while there is no result."""
@@ -75,6 +117,37 @@ class JobEndpoints:
             return _problem(Problem(409, "Conflict", TYPES + "job-ended", f"This job has {record.status}."))
         return Response(status_code=204)
 
+    def _listing(self) -> Iterator[Lists]:
+        """Yield the queues of jobs that know whose they are."""
+        for name, queue in self._queues.queues().items():
+            if name != WEBHOOKS and isinstance(queue, Lists):
+                yield queue
+
+    async def _told(self, request: Request, queue: Queue, record: Record) -> AsyncIterator[str]:
+        """Yield an event for each change, and a comment where there was none for a while, to see who has left."""
+        clock = request.scope[KEY].runtime.clock
+        known = request.headers.get("last-event-id", "")
+        said = clock.now()
+        yield f"retry: {_RECONNECT_MS}\n\n"
+        while True:
+            tag = _tag(record).strip('"')
+            if tag != known:
+                known, said = tag, clock.now()
+                yield f"id: {tag}\nevent: {record.status}\ndata: {json.dumps(_shown(record, request))}\n\n"
+            elif clock.now() - said >= _QUIET:
+                said = clock.now()
+                yield ": still there\n\n"
+            if record.ended:
+                return
+            await clock.sleep(_LOOK)
+            try:
+                looked = await queue.look(record.id)
+            except StoreError:
+                return  # the caller asks again, with the id of the last event
+            if looked is None:
+                return
+            record = looked
+
     async def _own(self, request: Request) -> tuple[Queue, Record] | None:
         """Return the caller's own job; None where there is none, or no stack that says who is calling."""
         exchange: Exchange | None = request.scope.get(KEY)
@@ -97,6 +170,21 @@ class JobEndpoints:
             await clock.sleep(_LOOK)
             record = await queue.look(record.id) or record
         return record
+
+
+def _age(record: Record) -> tuple[int, tuple[int, ...]]:
+    """Order the latest first, of one instant by id backwards, as queues do."""
+    return -record.created, tuple(-ord(each) for each in record.id)
+
+
+def _cursor(text: str | None) -> tuple[int, str] | None:
+    """Read where a page begins: after the job of this instant and id; ValueError for other text."""
+    if text is None:
+        return None
+    created, dash, job = text.partition("-")
+    if not dash or not job or len(created) > 16 or not created.isdecimal():
+        raise ValueError(text)
+    return int(created), job
 
 
 def _tag(record: Record) -> str:

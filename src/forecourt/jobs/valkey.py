@@ -8,6 +8,7 @@ prefix of all):
     :ring          a list: the owners who have any
     :later         a sorted set: delayed jobs and those that wait for their next attempt, by the µs when they are due
     :leases        a sorted set: jobs at work, by the µs at which their lease ends
+    :owned:<owner> a sorted set: the owner's last jobs, by the µs of their publication
     :dead          a sorted set: dead jobs, by the µs when they died
     :waiting       how many jobs stand in lines
 
@@ -40,22 +41,42 @@ ANSWER = 2.0
 
 _FIRST_IDLE, _LONGEST_IDLE = 0.002, 0.05
 _MOST_CLAIMED = 16
-_NAMES = ("publish", "claim", "renew", "finish", "look", "cancel", "redrive", "dead", "depth")
+_NAMES = (
+    "publish",
+    "claim",
+    "renew",
+    "finish",
+    "look",
+    "cancel",
+    "redrive",
+    "dead",
+    "depth",
+    "age",
+    "owned",
+    "standing",
+)
 
 
-def _script(name: str) -> Script:
+def script(*names: str) -> Script:
+    """Return these files as one script."""
     folder = importlib.resources.files("forecourt.jobs") / "lua"
-    return Script((folder / "common.lua").read_text("utf-8") + (folder / f"{name}.lua").read_text("utf-8"))
+    return Script("".join((folder / f"{name}.lua").read_text("utf-8") for name in names))
 
 
 class ValkeyQueue:
-    """Jobs on the server that `client` connects to; `clock` replaces the server's time, for tests only."""
+    """Jobs on the server that `client` connects to; `clock` replaces the server's time, for tests only.
 
-    def __init__(self, client: "Client", namespace: str, name: str, *, clock: Clock | None = None) -> None:
+    `brokered`: they wait elsewhere, and are not claimed here.
+    """
+
+    def __init__(
+        self, client: "Client", namespace: str, name: str, *, clock: Clock | None = None, brokered: bool = False
+    ) -> None:
         self._client = client
         self._prefix = f"{namespace}:{{jobs:{name}}}"
         self._clock = clock
-        self._scripts = {each: _script(each) for each in _NAMES}
+        before = ("common", "brokered") if brokered else ("common",)
+        self._scripts = {each: script(*before, each) for each in _NAMES}
 
     def __repr__(self) -> str:
         return f"<ValkeyQueue {self._prefix}>"
@@ -128,9 +149,27 @@ class ValkeyQueue:
         numbers = cast("list[int]", await self._run("depth"))
         return dict(zip(("waiting", "delayed", "running", "dead"), numbers, strict=True))
 
-    async def _run(self, name: str, *args: Item) -> Reply:
+    async def age(self) -> int:
+        """Return the µs for which the job that is due the longest has waited, of 64 owners at most."""
+        return cast("int", await self._run("age"))
+
+    async def owned(self, owner: str, most: int, before: tuple[int, str] | None = None) -> list[Record]:
+        """Return an owner's jobs, the latest first."""
+        told = await self._run("owned", owner, most, *(before or (0, "")))
+        return [_record(fields) for fields in cast("list[list[Reply]]", told)]
+
+    async def standing(self, status: Status, most: int = 100) -> list[Record]:
+        """Return jobs that are queued, running or dead."""
+        told = await self._run("standing", status, most)
+        return [_record(fields) for fields in cast("list[list[Reply]]", told)]
+
+    async def run(self, doing: Script, *args: Item) -> Reply:
+        """Run a script on the keys of this queue."""
         now = self._clock.now() if self._clock is not None else 0
-        return await self._client.run(self._scripts[name], [self._prefix], [now, *args], lane="bodies")
+        return await self._client.run(doing, [self._prefix], [now, *args], lane="bodies")
+
+    async def _run(self, name: str, *args: Item) -> Reply:
+        return await self.run(self._scripts[name], *args)
 
 
 def _found(told: Reply) -> Record | None:

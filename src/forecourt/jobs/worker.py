@@ -105,6 +105,8 @@ class Worker:
                 await self._queue.idle(empty)
 
     def _begin(self, claimed: Claimed) -> None:
+        if before := self._work.get(claimed.id):
+            before.lose()  # its lease ended unrenewed, and it has come back to this worker
         at_work = self._work[claimed.id] = _AtWork(claimed)
         at_work.task = asyncio.get_running_loop().create_task(self._run_one(at_work))
 
@@ -123,7 +125,8 @@ class Worker:
         except Exception:
             logger.exception("a job could not be ended; its lease will")
         finally:
-            del self._work[claimed.id]
+            if self._work.get(claimed.id) is at_work:
+                del self._work[claimed.id]
             self._free.release()
 
     async def _bury(self, claimed: Claimed) -> None:

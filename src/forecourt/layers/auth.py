@@ -27,7 +27,7 @@ from forecourt.auth.dpop import Proof
 from forecourt.core.permits import Challenge, Demand, permitted
 from forecourt.core.permits import Verdict as Permit
 from forecourt.decisions import Outcome as Said
-from forecourt.exchange import Exchange, exchange_of
+from forecourt.exchange import KEY, Exchange
 from forecourt.layers.ending import Ending
 from forecourt.policies.quantities import exact, microseconds
 from forecourt.policies.security import Security
@@ -66,6 +66,7 @@ class AuthLayer:
     def __init__(self, app: ASGIApp, *, policy: Security, runtime: Runtime, authentication: Authentication) -> None:
         self.app = app
         self._policy = policy
+        self._public, self._anonymous = policy.public, policy.anonymous
         self._schemes = policy.schemes
         self._authentication = authentication
         self._demand = _demand(policy)
@@ -87,8 +88,8 @@ class AuthLayer:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Find out who is calling; refuse and return, or call on."""
-        exchange = exchange_of(scope)
-        if self._policy.public:
+        exchange: Exchange = scope[KEY]
+        if self._public:
             _as_nobody(scope)
             return await self.app(scope, receive, send)
         found = self._authentication.authenticate(scope)
@@ -103,7 +104,7 @@ class AuthLayer:
         if type(found) is not Credential or (found.expires is None and not self._revocation):
             return await self.app(scope, receive, send)
         revoked = partial(self._is_revoked, exchange, found) if self._revocation else None
-        await Ending(self._clock, found.expires, revoked).run(self.app, scope, receive, send)
+        await Ending(exchange, self._clock, found.expires, revoked).run(self.app, scope, receive, send)
 
     def questions(self, exchange: Exchange) -> Sequence[Question]:
         """Ask whether the caller is revoked, and whether the proof was used."""
@@ -128,7 +129,7 @@ class AuthLayer:
     def _admitted(self, exchange: Exchange, found: Outcome) -> Refusal | None:
         """Decide on who was found; note the principal and what must be asked, or refuse."""
         if type(found) is not Credential:
-            if found is None and self._policy.anonymous:
+            if found is None and self._anonymous:
                 _as_nobody(exchange.scope)
                 return None
             return self._refused(exchange, cast("Rejected | None", found))

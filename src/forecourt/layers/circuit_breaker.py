@@ -8,7 +8,8 @@ A call has failed when the handler raised, when its status is one of `failures`,
 is known at the end of the response; of event streams and WebSockets, which may never end, at their first byte. Nothing
 is learnt from a client that left, from a call that was cancelled, and from what a layer below refused (our own timeout
 excepted). Open, it answers 503 with Retry-After and the type `circuit-open`. It asks no store, so a store that is down
-is no matter. Leaves the note `OPEN` on the exchange, for a cache above that has a stale answer.
+is no matter; a `shared` one asks before a probe (`fleet` says how), and is each process's own while the store is down.
+Leaves the note `OPEN` on the exchange, for a cache above that has a stale answer.
 """
 
 from forecourt.breakers import Breaker, whole_seconds
@@ -33,6 +34,8 @@ class CircuitBreakerLayer:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Refuse and return, or call on and see how it ends."""
         permit = self._breaker.admit()
+        if self._breaker.fleet is not None:
+            permit = await self._breaker.confirmed(permit)
         if type(permit) is Refused:
             exchange = exchange_of(scope)
             exchange.notes[OPEN] = self._fallback

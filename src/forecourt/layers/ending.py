@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from forecourt.errors import StoreError
+from forecourt.exchange import Exchange
 from forecourt.responses import CLOSE_POLICY
 from forecourt.types import SECOND, ASGIApp, Clock, Message, Receive, Scope, Send
 
@@ -21,11 +22,26 @@ IsRevoked = Callable[[], Awaitable[bool]]
 
 
 class Ending:
-    """One call that may become a stream; `expires` in µs, `revoked` asks the store (None: nobody revokes)."""
+    """One call that may become a stream; `expires` in µs, `revoked` asks the store (None: nobody revokes).
 
-    __slots__ = ("_clock", "_ended", "_expires", "_last", "_revoked", "_send", "_task", "_watcher")
+    What is sent is wrapped only once a stream begins.
+    """
 
-    def __init__(self, clock: Clock, expires: int | None, revoked: IsRevoked | None) -> None:
+    __slots__ = (
+        "_clock",
+        "_earlier",
+        "_ended",
+        "_exchange",
+        "_expires",
+        "_last",
+        "_revoked",
+        "_send",
+        "_task",
+        "_watcher",
+    )
+
+    def __init__(self, exchange: Exchange, clock: Clock, expires: int | None, revoked: IsRevoked | None) -> None:
+        self._exchange = exchange
         self._clock = clock
         self._expires = expires
         self._revoked = revoked
@@ -35,10 +51,11 @@ class Ending:
 
     async def run(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
         """Call the app, and end it once its caller does not count any longer."""
-        self._send = send
         self._task = asyncio.current_task()
+        self._earlier = self._exchange.begins
+        self._exchange.begins = self._begins
         try:
-            await app(scope, receive, self._watched)
+            await app(scope, receive, send)
         except asyncio.CancelledError:
             if not self._ended or (self._task is not None and self._task.uncancel() > 0):
                 raise
@@ -46,24 +63,34 @@ class Ending:
             if self._watcher is not None:
                 self._watcher.cancel()
         if self._ended and self._last is not None:
+            self._ended = False  # what is sent passes again
             await send(self._last)
 
-    async def _watched(self, message: Message) -> None:
-        if self._ended:
-            return
+    def _begins(self, message: Message) -> None:
+        if self._earlier is not None:
+            self._earlier(message)
         kind = message["type"]
         if kind == "http.response.start":
             if _is_event_stream(message):
                 self._watch({"type": "http.response.body", "body": b"", "more_body": False})
         elif kind == "websocket.accept":
             self._watch({"type": "websocket.close", "code": CLOSE_POLICY, "reason": "Not Authenticated"})
-        elif self._last is not None and _is_last(message):
-            self._last = None
-        await self._send(message)
 
     def _watch(self, last: Message) -> None:
         self._last = last
+        self._exchange.wrap(self._around)
         self._watcher = asyncio.get_running_loop().create_task(self._wait())
+
+    def _around(self, send: Send) -> Send:
+        self._send = send
+        return self._watched
+
+    async def _watched(self, message: Message) -> None:
+        if self._ended:
+            return
+        if self._last is not None and _is_last(message):
+            self._last = None
+        await self._send(message)
 
     async def _wait(self) -> None:
         while not await self._is_over():
@@ -91,7 +118,11 @@ def _is_last(message: Message) -> bool:
 
 
 def _is_event_stream(message: Message) -> bool:
-    for name, value in message.get("headers") or ():
+    headers = message.get("headers") or ()
+    usual: bytes | None = dict(headers).get(b"content-type")
+    if usual is not None:
+        return usual.strip().lower().startswith(b"text/event-stream")
+    for name, value in headers:  # written otherwise than ASGI says, or not there
         if len(name) == 12 and name.lower() == b"content-type":
             return bool(value.strip().lower().startswith(b"text/event-stream"))
     return False

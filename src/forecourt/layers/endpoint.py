@@ -6,7 +6,7 @@ route matches goes on without an endpoint, to be counted by the flood guard and 
 
 from collections.abc import Awaitable, Callable
 
-from forecourt.exchange import exchange_of
+from forecourt.exchange import KEY, Exchange
 from forecourt.routing import UNROUTED, Resolution
 from forecourt.types import ASGIApp, Receive, Scope, Send
 
@@ -21,7 +21,7 @@ class EndpointLayer:
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Resolve and pass on; no coroutine of its own, as there is nothing to await."""
-        exchange = exchange_of(scope)
+        exchange: Exchange = scope[KEY]
         try:
             exchange.endpoint, exchange.params = self.resolve(scope)
         except Exception:  # noqa: BLE001  # a convertor of the app's own: the router will raise it again, counted

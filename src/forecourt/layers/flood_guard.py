@@ -25,9 +25,9 @@ class FloodGuardCounter:
         self._counts = MemoryStore(runtime.clock, max_keys=_MAX_ADDRESSES)
         self._args = policy.args()
 
-    async def wait(self, client: str) -> int:
+    def wait(self, client: str) -> int:
         """Count one request; return 0, or the µs until this address may call again."""
-        (answer,) = await self._counts.decide([Question("fixed_window", client, self._args)])
+        (answer,) = self._counts.decide_at_once([Question("fixed_window", client, self._args)])
         return 0 if answer.verdict == "go" else int(answer.values[1])
 
 
@@ -42,7 +42,7 @@ class FloodGuardLayer:
         """Count; refuse or pass on."""
         exchange = exchange_of(scope)
         try:
-            wait = await self._counter.wait(exchange.client)
+            wait = self._counter.wait(exchange.client)
         except StoreOverloaded:
             exchange.decided("flood_guard", "unavailable")
             return await exchange.refuse(OVERLOADED, 1)(scope, receive, send)

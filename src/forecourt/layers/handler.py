@@ -32,16 +32,18 @@ class HandlerLayer:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Call on; at the response's beginning the router has named what runs."""
-        mismatched = False
+        right: bool | None = None
 
         def checked_send(message: Message) -> Awaitable[None]:
-            nonlocal mismatched
-            if message["type"] in _BEGINNINGS:
-                ran = scope.get("endpoint")
-                if (ran is None or ran is not self._handler) and not self._is_right(message, scope):
-                    mismatched = True
-                    return self._answer_mismatch(scope, receive, send)
-            return _withheld() if mismatched else send(message)
+            nonlocal right
+            if not right:
+                if right is None and message["type"] in _BEGINNINGS:
+                    right = scope.get("endpoint", self) is self._handler or self._is_right(message, scope)
+                    if not right:
+                        return self._answer_mismatch(scope, receive, send)
+                if right is False:
+                    return _withheld()
+            return send(message)
 
         try:
             await self.app(scope, receive, checked_send)

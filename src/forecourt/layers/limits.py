@@ -8,8 +8,9 @@ unused: the error is at most k for each process.
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import cast
+from typing import TYPE_CHECKING
 
+from forecourt.core.operations import Value
 from forecourt.exchange import Exchange
 from forecourt.layers.identities import Identity, identity_of
 from forecourt.limit_fields import Quota, Standing
@@ -44,6 +45,9 @@ STATES = {
 """Operation → what its keys say of the state they hold: strategy and version of its form, in few bytes."""
 
 _MOST_KNOWN = 10_000
+
+_new = tuple.__new__
+"""Makes a named tuple without its Python constructor."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,13 +106,16 @@ class Limit:
         """Return what this limit promises its caller."""
         return self._tier_of(exchange.principal).quota
 
-    def standing(self, exchange: Exchange, answer: Answer) -> Standing:
+    def standing(self, principal: Principal | None, values: Sequence[Value], *, granted: bool = True) -> Standing:
         """Return where its caller stands; what another limit's refusal left untaken is still there."""
-        tier = self._default if exchange.principal is None else self._tier_of(exchange.principal)
-        remaining, retry, reset = cast("tuple[int, ...]", answer.values)[:3]
-        if not answer.granted and not retry:
+        tier = self._default if principal is None else self._tier_of(principal)
+        remaining, reset = values[0], values[2]
+        if TYPE_CHECKING:
+            assert isinstance(remaining, int)
+            assert isinstance(reset, int)
+        if not granted and not values[1]:
             remaining = min(tier.quota.limit, remaining + tier.cost)
-        return Standing(tier.quota, remaining, reset)
+        return _new(Standing, (tier.quota, remaining, reset))
 
     def delay(self, answer: Answer) -> int:
         """Return how many µs a throttled call waits for its slot."""

@@ -13,10 +13,11 @@ import random
 import re
 import time
 from collections.abc import Callable, Mapping
-from typing import Generic, NamedTuple, Protocol, TypeVar
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
 
 from forecourt.decisions import Decision
-from forecourt.exchange import Exchange, exchange_of
+from forecourt.exchange import KEY, Exchange
 from forecourt.layers.outcomes import Became, became
 from forecourt.policies import Telemetry
 from forecourt.principals import digest
@@ -44,7 +45,8 @@ class Log(Protocol):
         ...
 
 
-class Logged(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Logged:
     """How an endpoint is logged: its name, the share of successes, and the headers."""
 
     name: str | None
@@ -75,7 +77,7 @@ class LogsLayer(Generic[Bound]):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Name the request; call on; log how it ended."""
-        exchange = exchange_of(scope)
+        exchange: Exchange = scope[KEY]
         logged = self.endpoints.get(exchange.endpoint)
         if logged is None:
             return await self.app(scope, receive, send)
@@ -96,14 +98,15 @@ class LogsLayer(Generic[Bound]):
             self._unbind(tokens)
             if outcome != "ok" or logged.sample >= 1 or random.random() < logged.sample:  # noqa: S311  # a sample
                 fields = self._fields(exchange, logged, request_id, outcome, time.perf_counter() - started)
-                fields |= _told(decisions, began)
+                if decisions:
+                    fields |= _told(decisions, began)
                 self._write(exchange, fields)
 
     def _request_id(self, scope: Scope) -> str | None:
-        for name, value in scope["headers"]:
-            if name == self._field:
-                return value.decode() if _WELL_FORMED.fullmatch(value) else None
-        return None
+        if self._field not in dict(scope["headers"]):
+            return None
+        value: bytes = next(value for name, value in scope["headers"] if name == self._field)
+        return value.decode() if _WELL_FORMED.fullmatch(value) else None
 
     def _fields(
         self, exchange: Exchange, logged: Logged, request_id: str, outcome: Became, seconds: float
@@ -142,8 +145,6 @@ def _method(sent: str) -> str:
 
 def _told(decisions: list[Decision], began: int) -> dict[str, object]:
     """Return what layers decided, and after how many milliseconds."""
-    if not decisions:
-        return {}
     outcomes: dict[str, str] = {}
     times: dict[str, float] = {}
     for layer, outcome, at, _, _ in decisions:

@@ -9,11 +9,12 @@ One object per app; what it increments for an endpoint is looked up when the rou
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
 
 from forecourt.decisions import Decision
-from forecourt.exchange import Exchange, exchange_of
+from forecourt.exchange import KEY, Exchange
 from forecourt.layers.outcomes import Became, became
 from forecourt.routing import Endpoint
 from forecourt.types import ASGIApp, Message, Receive, Scope, Send
@@ -45,7 +46,8 @@ class Counts(Protocol):
         ...
 
 
-class Counted(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Counted:
     """How an endpoint is counted: by whom, with sizes or without, and with exemplars or without."""
 
     counts: Counts
@@ -64,16 +66,18 @@ class MetricsLayer:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Count what begins; call on; count how it ended."""
-        exchange = exchange_of(scope)
+        exchange: Exchange = scope[KEY]
         counted = self.endpoints.get(exchange.endpoint)
         if counted is None:
             return await self.app(scope, receive, send)
         counts = counted.counts
         exchange.listeners.append(counts.decided)
-        sizes = _Sizes(receive, send) if counted.sizes else None
-        if sizes is not None:
-            send = sizes.send
-            receive = receive if scope.get("method") in _BARE else sizes.receive
+        sizes, received, before = counted.sizes, None, 0
+        if sizes:
+            before = exchange.sent = exchange.sent or 0
+            if scope.get("method") not in _BARE:
+                received = _Received(receive)
+                receive = received.receive
         started = time.perf_counter()
         counts.began()
         outcome: Became = "failed"
@@ -84,40 +88,32 @@ class MetricsLayer:
             outcome = "cancelled"
             raise
         finally:
-            status = _status(exchange, outcome)
+            status = exchange.status or _status(outcome)
             counts.ended(
                 outcome, status, time.perf_counter() - started, exchange.trace_id if counted.exemplars else None
             )
-            if sizes is not None:
-                counts.carried(sizes.received, sizes.sent)
+            if sizes:
+                counts.carried(received.bytes if received else 0, (exchange.sent or 0) - before)
             if self._refresh is not None:
                 self._refresh()
 
 
-class _Sizes:
-    """Counts the bytes of the bodies that pass."""
+class _Received:
+    """Counts the bytes of a request's body as it is read."""
 
-    __slots__ = ("_receive", "_send", "received", "sent")
+    __slots__ = ("_receive", "bytes")
 
-    def __init__(self, receive: Receive, send: Send) -> None:
+    def __init__(self, receive: Receive) -> None:
         self._receive = receive
-        self._send = send
-        self.received = self.sent = 0
+        self.bytes = 0
 
     async def receive(self) -> Message:
         message = await self._receive()
         if body := message.get("body"):
-            self.received += len(body)
+            self.bytes += len(body)
         return message
 
-    def send(self, message: Message) -> Awaitable[None]:
-        if body := message.get("body"):
-            self.sent += len(body)
-        return self._send(message)
 
-
-def _status(exchange: Exchange, outcome: Became) -> int:
-    """Return the status that the caller saw; 499, as logs have it, where there was none."""
-    if exchange.status is not None:
-        return exchange.status
+def _status(outcome: Became) -> int:
+    """Return the status of what answered nothing; 499, as logs have it, where the caller saw none."""
     return 500 if outcome == "failed" else 499

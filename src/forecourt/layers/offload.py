@@ -6,9 +6,9 @@ was let in, is new and was paid for. With `mode="prefer"` only calls that say `P
 most).
 
 Answers 202 with `Location`, `Retry-After` and the job; 422 as FastAPI would where path, query, header or JSON body do
-not fit the handler; 413 for a body over `max_body`; 422 where a key was used for another request before; 503 with
-nothing published when the queue is full or does not answer. A job that is refused here costs no credits, and the same
-idempotency key gives the same job, charged once.
+not fit the handler, where its callback may not be called, and where a key was used for another request before; 413 for
+a body over `max_body`; 503 with nothing published when the queue is full or does not answer. A job that is refused
+here costs no credits, and the same idempotency key gives the same job, charged once.
 """
 
 import base64
@@ -16,20 +16,24 @@ import hashlib
 import os
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 
 from starlette.responses import JSONResponse, Response
 
+from forecourt.core.webhooks import Rules, target_of
 from forecourt.errors import StoreError
 from forecourt.exchange import Exchange, exchange_of
-from forecourt.jobs.envelope import JobRequest, Refund, carried
+from forecourt.jobs.envelope import Callback, JobRequest, Refund, carried
 from forecourt.jobs.queue import NewJob, Record
 from forecourt.jobs.queues import JobQueues
 from forecourt.jobs.results import JobResult
 from forecourt.jobs.validation import Validator, validator_of
+from forecourt.jobs.webhooks import Deliveries
 from forecourt.layers.credits import CLAIM, LedgerClaim
 from forecourt.layers.identities import identity_of
 from forecourt.ledger import account_key
 from forecourt.policies import Credits, Offload
+from forecourt.policies.offload import BY_HEADER, BY_KEY
 from forecourt.policies.quantities import microseconds
 from forecourt.principals import digest
 from forecourt.responses import TYPES, Problem
@@ -51,6 +55,9 @@ KEY_REUSED = Problem(
 )
 
 
+CALLBACK = Problem(422, "Unprocessable Content", TYPES + "callback-not-allowed")
+
+
 class _CallerLeft(Exception):
     """The caller left before the request was whole."""
 
@@ -68,6 +75,7 @@ class OffloadLayer:
         runtime: Runtime,
         queues: JobQueues,
         location: str | None,
+        deliveries: Deliveries | None = None,
     ) -> None:
         self.app = app
         self._policy = policy
@@ -75,6 +83,10 @@ class OffloadLayer:
         self._endpoint = endpoint
         self._runtime = runtime
         self._location = location
+        self._deliveries = deliveries
+        webhooks = runtime.config.webhooks
+        self._named = policy.callback if webhooks else None
+        self._rules = webhooks.rules() if webhooks else Rules()
         self._queue = queues.queue(policy.queue)
         self._envelopes = queues.envelopes(policy.queue)
         self._ring = queues.ring
@@ -102,8 +114,20 @@ class OffloadLayer:
         if refused := await self._invalid(exchange, body):
             exchange.charge(0)
             return refused
-        job = self._job(exchange, body)
         try:
+            callback = self._callback(exchange)
+        except ValueError as error:
+            exchange.charge(0)
+            return exchange.refuse(replace(CALLBACK, detail=f"The callback {error}."))
+        return await self._published(exchange, self._job(exchange, body, callback), callback, preferred)
+
+    async def _published(
+        self, exchange: Exchange, job: NewJob, callback: Callback | None, preferred: Sequence[str]
+    ) -> ASGIApp:
+        """Publish the job, and before it who looks whether it has ended; answer as the caller prefers."""
+        try:
+            if callback is not None and self._deliveries is not None:
+                await self._deliveries.watch(job.id, callback)
             record, created = await self._queue.publish(job)
             if not created:
                 exchange.charge(0)
@@ -121,16 +145,35 @@ class OffloadLayer:
             self._validator = validator_of(self._endpoint)
         return await self._validator(exchange.scope, exchange.params, body)
 
-    def _job(self, exchange: Exchange, body: bytes) -> NewJob:
+    def _callback(self, exchange: Exchange) -> Callback | None:
+        """Return who is told of the job's end; ValueError where the address may not be called."""
+        if self._named is None:
+            return None
+        location = "" if self._location is None else exchange.scope.get("root_path", "") + self._location
+        if self._named == BY_KEY:
+            url = exchange.principal.webhook if exchange.principal else None
+        elif self._named.startswith(BY_HEADER):
+            name = self._named.removeprefix(BY_HEADER).encode()
+            given = next((value for field, value in exchange.scope["headers"] if field == name), None)
+            url = given.decode("latin-1") if given is not None else None
+        else:
+            return Callback(self._named, "", location)
+        if not url:
+            return None
+        target_of(url, self._rules)
+        return Callback(url, owner_of(exchange, self._identity(exchange)), location)
+
+    def _job(self, exchange: Exchange, body: bytes, callback: Callback | None) -> NewJob:
         scope, policy = exchange.scope, self._policy
         lease, delay, expires, ttl = policy.terms()
         claim = exchange.notes.get(CLAIM)
         if isinstance(claim, LedgerClaim):
             ttl = max(ttl, claim.keep)  # a replayed 202 leads to a job that is still there
         owner = owner_of(exchange, self._identity(exchange))
-        fingerprint = digest(scope["method"], scope["path"], _query(scope), hashlib.blake2b(body).hexdigest())
+        told_at = callback.url if callback else ""
+        fingerprint = digest(scope["method"], scope["path"], _query(scope), told_at, hashlib.blake2b(body).hexdigest())
         job = self._id(exchange, owner)
-        envelope = self._envelopes.seal(job, self._request(exchange, body))
+        envelope = self._envelopes.seal(job, self._request(exchange, body, callback))
         told = (job, owner, self._endpoint.name, fingerprint, envelope)
         return NewJob(*told, policy.max_attempts, lease, delay, expires, ttl, policy.max_queued)
 
@@ -143,7 +186,7 @@ class OffloadLayer:
         _, signature = self._ring.sign("job id", named)
         return f"{self._policy.queue}.{base64.urlsafe_b64encode(bytes.fromhex(signature)[:18]).decode()}"
 
-    def _request(self, exchange: Exchange, body: bytes) -> JobRequest:
+    def _request(self, exchange: Exchange, body: bytes, callback: Callback | None) -> JobRequest:
         scope = exchange.scope
         return JobRequest(
             endpoint=self._endpoint.name,
@@ -159,6 +202,7 @@ class OffloadLayer:
             timeout=self._timeout,
             max_result=self._policy.max_result,
             refund=self._refund(exchange),
+            callback=callback,
         )
 
     def _refund(self, exchange: Exchange) -> Refund | None:

@@ -11,10 +11,10 @@ it (1013). With the store down each limit's `on_store_error` answers: "local" co
 "closed" refuses with 503; such answers carry no RateLimit fields.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Iterable, Sequence
 
 from forecourt.errors import StoreError
-from forecourt.exchange import Exchange, exchange_of
+from forecourt.exchange import KEY, Exchange
 from forecourt.layers.limits import Limit, compiled
 from forecourt.limit_fields import WRITERS, Standing
 from forecourt.policies.rate_limit import RateLimit
@@ -43,15 +43,31 @@ class RateLimitLayer:
         limits = compiled(policy, endpoint, runtime)
         self._limits = tuple(limit for limit in limits if limit.count != "message")
         self._http_limits = tuple(limit for limit in self._limits if limit.count != "connect")
+        self._always = self._limits if self._limits == self._http_limits else None
+        """The limits of every call, where they are the same for both protocols."""
         self._message_limits = tuple(limit for limit in limits if limit.count == "message")
         self._batches = any(limit.batch > 1 for limit in self._limits)
         self._waits = any(limit.kind in ("throttle", "debounce_trailing") for limit in self._limits)
+        self._lasts = self._waits or bool(self._message_limits)
+        """Whether there is more to do than to ask."""
         self.settles = any(limit.count == "failure" for limit in self._limits)
+        self._noted = self._batches or self._waits or self.settles
+        """Whether what was asked must be known afterwards: who asked, and with which words."""
+        alone = self._always is not None and len(self._always) == 1 and not self._noted
+        self._alone = self._limits[0] if alone else None
+        """The only limit, where nothing else is to be known of it."""
         self._write_fields = WRITERS[runtime.config.limit_headers]
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        """Ask; refuse or call on. Where nothing is waited for, no coroutine is needed."""
+        exchange: Exchange = scope[KEY]
+        at_once = exchange.chain.at_once
+        if at_once is None or self._lasts:
+            return self._call(exchange, scope, receive, send)
+        return (exchange.ask_at_once(self, at_once) or self.app)(scope, receive, send)
+
+    async def _call(self, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> None:
         """Ask; refuse and return, wait where a limit says so, or call on."""
-        exchange = exchange_of(scope)
         if refused := await exchange.ask(self):
             return await refused(scope, receive, send)
         if self._waits and (refused := await self._wait(exchange)):
@@ -62,28 +78,48 @@ class RateLimitLayer:
 
     def questions(self, exchange: Exchange) -> Sequence[Question]:
         """One question for each limit that has no call of a batch in hand."""
-        limits: Sequence[Limit] = self._of(exchange)
+        if self._alone is not None:
+            return [self._alone.question(exchange)]
+        limits: Sequence[Limit] = self._always or self._of(exchange)
         if self._batches:
             limits = [limit for limit in limits if not limit.in_hand()]
         questions = [limit.question(exchange) for limit in limits]
-        exchange.notes[self] = limits, questions  # those that asked, and what
+        if self._noted:
+            exchange.notes[self] = limits, questions  # those that asked, and what
         return questions
 
     def answered(self, exchange: Exchange, answers: Sequence[Answer]) -> Refusal | None:
         """Leave the RateLimit fields; refuse with the longest wait among the violated limits."""
-        limits, _ = exchange.notes[self]
+        if self._alone is not None and answers[0].granted and not answers[0].degraded:
+            self._let_in(exchange, self._alone, answers[0])
+            return None
+        limits: Sequence[Limit] = exchange.notes[self][0] if self._noted else self._always or self._of(exchange)
         standings: list[Standing] = []
-        goes = True
-        for limit, answer in zip(limits, answers, strict=True):
-            goes = goes and answer.verdict == "go"
-            if limit.shown and answer.values and not answer.degraded:
-                standings.append(limit.standing(exchange, answer))
-        exchange.headers += self._write_fields(standings)
+        goes = plain = True
+        for limit, (verdict, values, granted, degraded) in zip(limits, answers):  # noqa: B905  # one for each
+            if verdict != "go":
+                goes = False
+            if degraded or not granted:
+                plain = False
+            if limit.shown and values and not degraded:
+                standings.append(limit.standing(exchange.principal, values, granted=granted))
+        if standings:
+            exchange.headers += self._write_fields(standings)
         if self._batches:
             self._count_batches(limits, answers, unused=() if goes else {*self._of(exchange)} - {*limits})
-        if exchange.listeners:
-            _tell(exchange, limits, answers)
+        if exchange.listeners and answers:
+            if plain:
+                exchange.decided("rate_limit", "allowed")
+            else:
+                _tell(exchange, limits, answers)
         return None if goes else _refusal(exchange, limits, answers)
+
+    def _let_in(self, exchange: Exchange, limit: Limit, answer: Answer) -> None:
+        """Leave the fields of the only limit, which has let the call in: what `answered` comes to most often."""
+        if limit.shown and answer.values:
+            exchange.headers += self._write_fields((limit.standing(exchange.principal, answer.values),))
+        if exchange.listeners:
+            exchange.decided("rate_limit", "allowed")
 
     def settlements(self, exchange: Exchange, answers: Sequence[Answer]) -> Iterable[Settlement]:
         """Give back what limits of failures took, where the answer is none."""

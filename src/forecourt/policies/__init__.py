@@ -1,5 +1,6 @@
 """Every word an operator can write: frozen models, one file per policy."""
 
+from forecourt.policies.adaptive import Adaptive
 from forecourt.policies.api_keys import ApiKey, ApiKeys
 from forecourt.policies.audit import Audit
 from forecourt.policies.cache import Cache
@@ -9,6 +10,7 @@ from forecourt.policies.concurrency import Concurrency
 from forecourt.policies.content import Content
 from forecourt.policies.credits import Accounts, Credits, Quota
 from forecourt.policies.cross_origin import CrossOrigin
+from forecourt.policies.database import Database
 from forecourt.policies.deprecation import Brownout, Deprecation
 from forecourt.policies.endpoint import EndpointPolicy
 from forecourt.policies.flood_guard import FloodGuard
@@ -17,6 +19,7 @@ from forecourt.policies.idempotency import Idempotency
 from forecourt.policies.issuer import Dpop, Introspection, Issuer, TokenCache
 from forecourt.policies.max_body import MaxBody
 from forecourt.policies.offload import Offload
+from forecourt.policies.presets import cpu_endpoint, db_endpoint, io_endpoint
 from forecourt.policies.rate_limit import RateLimit, local_operation
 from forecourt.policies.retry import Retry
 from forecourt.policies.security import Security
@@ -26,9 +29,11 @@ from forecourt.policies.telemetry import Logging, Metrics, Telemetry, Tracing
 from forecourt.policies.timeout import Timeout
 from forecourt.policies.upstream import Upstream
 from forecourt.policies.webhook import Webhook
+from forecourt.policies.webhooks import Webhooks
 
 __all__ = [
     "Accounts",
+    "Adaptive",
     "ApiKey",
     "ApiKeys",
     "Audit",
@@ -40,6 +45,7 @@ __all__ = [
     "Content",
     "Credits",
     "CrossOrigin",
+    "Database",
     "Debounce",
     "Deprecation",
     "Dpop",
@@ -68,5 +74,9 @@ __all__ = [
     "Tracing",
     "Upstream",
     "Webhook",
+    "Webhooks",
+    "cpu_endpoint",
+    "db_endpoint",
+    "io_endpoint",
     "local_operation",
 ]

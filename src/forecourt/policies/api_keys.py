@@ -7,6 +7,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, PlainValidator, model_validator
 
+from forecourt.core.webhooks import EVERYWHERE, target_of
 from forecourt.policies.quantities import Duration
 from forecourt.policies.texts import SecretText, Texts
 from forecourt.policies.wording import Fault, Words, refusal, refused
@@ -40,6 +41,7 @@ def _zoned(value: datetime | None) -> datetime | None:
 class ApiKey(Words):
     """What is kept of a key: its id, the hash of its secret, whose it is, and what that caller may do.
 
+    `webhook`: the address that is told of the ends of the caller's jobs (`Offload(callback="api_key")`).
     `hash`: SHA-256 of the whole key, or HMAC-SHA-256 with the pepper, in hexadecimal; `forecourt keys create` makes it.
     """
 
@@ -52,6 +54,7 @@ class ApiKey(Words):
     roles: Texts = frozenset()
     created: Annotated[datetime | None, AfterValidator(_zoned)] = None
     expires: Annotated[datetime | None, AfterValidator(_zoned)] = None
+    webhook: str | None = Field(default=None, repr=False)
 
     @model_validator(mode="after")
     def _possible(self) -> "ApiKey":
@@ -60,6 +63,11 @@ class ApiKey(Words):
             wrong.append(Fault(("id",), None, "must be the middle part of the key, 12 letters and digits"))
         if not _HASH.fullmatch(self.hash):
             wrong.append(Fault(("hash",), None, "must be 64 hexadecimal digits, never the key itself"))
+        if self.webhook is not None:
+            try:
+                target_of(self.webhook, EVERYWHERE)
+            except ValueError as error:
+                wrong.append(Fault(("webhook",), None, str(error)))
         if wrong:
             raise refusal(type(self).__name__, wrong)
         return self

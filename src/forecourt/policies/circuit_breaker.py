@@ -29,7 +29,8 @@ class CircuitBreaker(Words):
     more, `probes` calls at once are let through: `success_threshold` successes close it, a failure opens it for twice
     as long, up to `max_reset` (four times `reset_timeout` unless given). A probe loses its place after `probe_timeout`
     seconds. What fails: an exception, our own timeout, and the statuses of `failures`; a client that leaves counts for
-    nothing. `name`: endpoints whose breakers have one name share one. `mode`: `on`, `shadow` (counts and reports, never
+    nothing. `name`: endpoints whose breakers have one name share one. `shared`: all processes of the store open as soon
+    as one does, and probe no more than `probes` at once together. `mode`: `on`, `shadow` (counts and reports, never
     refuses), `disabled`, `forced_open`. `fallback`: what may answer instead while it is open: a `stale` answer of the
     cache, or a job (`offload`).
     """
@@ -49,6 +50,7 @@ class CircuitBreaker(Words):
     max_reset: Duration | None = None
     jitter: Part = 0.1
     name: Name = None
+    shared: bool = False
     mode: Mode = "on"
     fallback: Fallback | None = None
 

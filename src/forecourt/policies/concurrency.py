@@ -1,14 +1,16 @@
 """How many calls of an endpoint may be at work at once."""
 
 import math
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import Field, PlainValidator, model_validator
 
+from forecourt.policies.adaptive import Adaptive
 from forecourt.policies.limit import Key, StoreErrorPolicy
 from forecourt.policies.quantities import Count, Duration, Share, exact, microseconds
 from forecourt.policies.switched import switched
-from forecourt.policies.wording import Fault, Words, fault, refusal
+from forecourt.policies.wording import Fault, Words, fault, nearest, not_allowed, refusal
 
 SHORTEST_LEASE = 1
 """Seconds: renewals, a third of it apart, must have time to be tried again."""
@@ -59,8 +61,24 @@ class Concurrency(Words):
         return wrong
 
 
+_fixed = switched(Concurrency)
+
+
+def _either(value: object) -> Concurrency | Adaptive | Literal["off"] | None:
+    if isinstance(value, Adaptive):
+        return value
+    if isinstance(value, Mapping) and "type" in value:
+        kind = value["type"]
+        if kind != "adaptive":
+            guess = nearest(kind, ["adaptive"]) if isinstance(kind, str) else ""
+            wrong = Fault(("type",), kind, not_allowed(kind, f"must be adaptive, or not given{guess}"))
+            raise refusal("Concurrency", [wrong])
+        return Adaptive.model_validate(value)
+    return _fixed(value)
+
+
 ConcurrencyField = Annotated[
-    Concurrency | Literal["off"] | None,
-    PlainValidator(switched(Concurrency), json_schema_input_type=Concurrency | Literal["off"] | None),
+    Concurrency | Adaptive | Literal["off"] | None,
+    PlainValidator(_either, json_schema_input_type=Concurrency | Adaptive | Literal["off"] | None),
 ]
-"""What the field `concurrency` takes."""
+"""What the field `concurrency` takes: a fixed limit, or one that is found; in files `type = "adaptive"` says so."""

@@ -2,6 +2,7 @@
 
 from typing import ClassVar
 
+from forecourt.policies.adaptive import PriorityField
 from forecourt.policies.audit import AuditField
 from forecourt.policies.cache import CacheField, InvalidatesField
 from forecourt.policies.circuit_breaker import CircuitBreakerField
@@ -40,6 +41,7 @@ class EndpointPolicy(Words):
     deprecation: DeprecationField = None
     rate_limit: RateLimits = None
     concurrency: ConcurrencyField = None
+    priority: PriorityField = None
     max_body: MaxBodyField = None
     content: ContentField = None
     webhook: WebhookField = None
@@ -60,6 +62,5 @@ class EndpointPolicy(Words):
     later: ClassVar[frozenset[str]] = frozenset(
         {
             "encryption",
-            "priority",
         }
     )

@@ -24,7 +24,7 @@ Place = tuple[str | int, ...]
 SAID = "not_allowed"
 """The type of an error that is a finished sentence."""
 
-_TABLES_BY_NAME = frozenset({"endpoints", "presets", "tiers", "routes", "key_functions", "upstreams"})
+_TABLES_BY_NAME = frozenset({"endpoints", "presets", "tiers", "routes", "key_functions", "upstreams", "databases"})
 _LONGEST_SHOWN = 60
 _REASONS = {
     "bool_parsing": "must be true or false",

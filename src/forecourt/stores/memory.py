@@ -12,10 +12,11 @@ looks at a key, an eighth of the ring was added.
 keys of a call, the call is refused as overload before anything is decided, while calls about known keys go on.
 """
 
+import functools
 from collections import deque
 from collections.abc import Iterator, Sequence
 
-from forecourt.core.operations import Operation, Outcome, State, Write
+from forecourt.core.operations import Compute, Outcome, State, Write
 from forecourt.core.plans import Plan, decision, settlement
 from forecourt.errors import StoreOverloaded
 from forecourt.stores.contract import Answer, Question, Settlement
@@ -26,6 +27,30 @@ _MOST_KEYS = 8
 
 _ALONE = ("",)
 """The suffixes of an operation whose one key is the question's own."""
+
+_Group = tuple[tuple[Compute, tuple[str, ...]], ...]
+"""What decides a group: each operation and its keys' suffixes, as exact tuples, which unpack faster than named ones."""
+
+_alone: dict[str, _Group] = {}
+"""The groups of what was asked alone, by kind."""
+
+
+def _asked_alone(kind: str) -> _Group:
+    (group,) = _grouped((kind,))
+    _alone[kind] = group
+    return group
+
+
+@functools.cache
+def _grouped(kinds: tuple[str, ...]) -> tuple[_Group, ...]:
+    return tuple(
+        tuple((each.compute, _ALONE if each.suffixes == _ALONE else each.suffixes) for each in group)
+        for group in decision(kinds)
+    )
+
+
+_new = tuple.__new__
+"""Makes a named tuple without its Python constructor."""
 
 _NOTHING = Write(None, 0)
 """An entry whose time has passed."""
@@ -58,65 +83,92 @@ class MemoryStore:
 
     async def decide(self, questions: Sequence[Question]) -> list[Answer]:
         """Answer each question; StoreOverloaded when new keys come and there is no room for them."""
-        now = self._clock.now()
-        self._sweep(now, self._looks)
-        self._looks = 1
-        room = self._max_keys - len(self._entries)
-        if len(questions) == 1 and room >= _MOST_KEYS:
-            return [self._decide_alone(questions[0], now)]
-        plan = decision(tuple([question.kind for question in questions]))
-        if room < _MOST_KEYS * len(questions):
-            self._find_room(plan, questions, now)
-        answers: list[Answer] = []
-        asked = iter(questions)
-        for group in plan:
-            answers += self._decide_group(list(zip(group, asked, strict=False)), now)
-            if not answers[-1].granted:
-                break
-        return answers + [Answer("go")] * (len(questions) - len(answers))
+        return self.decide_at_once(questions)
 
     async def settle(self, settlements: Sequence[Settlement]) -> None:
         """Take note of what became of grants; never refuses."""
+        self.settle_at_once(settlements)
+
+    def decide_at_once(self, questions: Sequence[Question]) -> list[Answer]:
+        """Decide as `decide` does, for callers in this process: there is nothing to wait for."""
+        now = self._clock.now()
+        looks, self._looks = self._looks, 1
+        if len(questions) == 1 and self._max_keys - len(self._entries) >= _MOST_KEYS:
+            answers = [self._decide_alone(questions[0], now)]
+        else:
+            answers = self._decide_all(questions, now)
+        self._sweep(now, looks)  # after it, so that a key of this call is not taken out and put back
+        return answers
+
+    def settle_at_once(self, settlements: Sequence[Settlement]) -> None:
+        """Take note as `settle` does."""
         now = self._clock.now()
         steps = settlement(tuple([told.kind for told in settlements]))
         for step, told in zip(steps, settlements, strict=True):
-            outcome = step.compute(self._states(step, told.key, now), now, told.args)
-            self._write(step, told.key, outcome.writes)
+            outcome = step.compute(self._states(step.suffixes, told.key, now), now, told.args)
+            self._write(step.suffixes, told.key, outcome.writes)
 
     def _decide_alone(self, question: Question, now: int) -> Answer:
         """Decide a call of one question, the commonest, without what a group needs."""
         kind, key, args, _, _ = question
-        ((step,),) = decision((kind,))
-        if step.suffixes != _ALONE:
-            return self._decide_group([(step, question)], now)[0]
-        entry = self._entries.get(key)
+        ((compute, suffixes),) = _alone.get(kind) or _asked_alone(kind)
+        if suffixes is not _ALONE:
+            return self._decide_group(((compute, suffixes),), [question], now)[0]
+        entries = self._entries
+        entry = entries.get(key)
         state = entry[0] if entry is not None and entry[1] > now else None
-        verdict, values, writes, marks = step.compute((state,), now, args)
-        for write in writes if verdict == "go" else marks:
-            if write is not None:
+        verdict, values, writes, marks = compute((state,), now, args)
+        goes = verdict == "go"
+        for write in writes if goes else marks:
+            if write is None:
+                continue
+            if entry is None or write[0] is None:
                 self._keep(key, write)
-        return Answer(verdict, values, verdict == "go")
+            else:
+                entries[key] = write
+        return _new(Answer, (verdict, values, goes, False))
 
-    def _decide_group(self, members: list[tuple[Operation, Question]], now: int) -> list[Answer]:
+    def _decide_all(self, questions: Sequence[Question], now: int) -> list[Answer]:
+        kinds = tuple([question[0] for question in questions])
+        if self._max_keys - len(self._entries) < _MOST_KEYS * len(questions):
+            self._find_room(decision(kinds), questions, now)
+        answers: list[Answer] = []
+        for group in _grouped(kinds):
+            at = len(answers)
+            answers += self._decide_group(group, questions[at : at + len(group)], now)
+            if not answers[-1].granted:
+                break
+        return answers + [Answer("go")] * (len(questions) - len(answers))
+
+    def _decide_group(self, steps: _Group, questions: Sequence[Question], now: int) -> list[Answer]:
+        entries = self._entries
         outcomes: list[Outcome] = []
         goes = True
-        for step, question in members:
-            outcome = step.compute(self._states(step, question.key, now), now, question.args)
-            goes = goes and outcome.verdict == "go"
+        for (compute, suffixes), (_, key, args, _, _) in zip(steps, questions):  # noqa: B905  # one for each
+            if suffixes is _ALONE:
+                entry = entries.get(key)
+                outcome = compute((entry[0] if entry is not None and entry[1] > now else None,), now, args)
+            else:
+                outcome = compute(self._states(suffixes, key, now), now, args)
+            if outcome[0] != "go":
+                goes = False
             outcomes.append(outcome)
-        for (step, question), outcome in zip(members, outcomes, strict=True):
-            self._write(step, question.key, outcome.writes if goes else outcome.marks)
-        return [Answer(outcome.verdict, outcome.values, goes) for outcome in outcomes]
+        answers: list[Answer] = []
+        for (_, suffixes), (_, key, _, _, _), outcome in zip(steps, questions, outcomes):  # noqa: B905
+            verdict, values, writes, marks = outcome
+            self._write(suffixes, key, writes if goes else marks)
+            answers.append(_new(Answer, (verdict, values, goes, False)))
+        return answers
 
-    def _states(self, step: Operation, key: str, now: int) -> tuple[State | None, ...]:
-        return tuple([self._state(key + suffix, now) for suffix in step.suffixes])
+    def _states(self, suffixes: tuple[str, ...], key: str, now: int) -> tuple[State | None, ...]:
+        return tuple([self._state(key + suffix, now) for suffix in suffixes])
 
     def _state(self, key: str, now: int) -> State | None:
         entry = self._entries.get(key)
         return entry[0] if entry is not None and entry[1] > now else None
 
-    def _write(self, step: Operation, key: str, writes: tuple[Write | None, ...]) -> None:
-        for suffix, write in zip(step.suffixes, writes, strict=False):
+    def _write(self, suffixes: tuple[str, ...], key: str, writes: tuple[Write | None, ...]) -> None:
+        for suffix, write in zip(suffixes, writes, strict=False):
             if write is not None:
                 self._keep(key + suffix, write)
 

@@ -6,7 +6,7 @@ its config is installed.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from forecourt.responses import TYPES, Problem, Refusal
 from forecourt.types import ASGIApp, Receive, Scope, Send
@@ -26,6 +26,8 @@ class MetricsEndpoint:
         """Set by the stack."""
         self.families: object = None
         """What they count with, shared by all stacks of the config in this process; set by the first."""
+        self.asks: dict[str, Callable[[], Awaitable[None]]] = {}
+        """What asks others how they stand, by name, before anything is rendered; each bounds its own time."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Render in a thread, as that may take milliseconds."""
@@ -35,6 +37,8 @@ class MetricsEndpoint:
         if method not in ("GET", "HEAD"):
             allow = Refusal(NOT_ALLOWED, headers=((b"allow", b"GET, HEAD"),))
             return await allow(scope, receive, send)
+        for ask in self.asks.values():
+            await ask()
         accept = b",".join(value for name, value in scope["headers"] if name == b"accept").decode("latin-1")
         body, media_type = await asyncio.to_thread(self.render, accept)
         headers = [

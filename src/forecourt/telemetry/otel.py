@@ -33,6 +33,7 @@ from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 from opentelemetry.util.http import ExcludeList, get_excluded_urls
 from opentelemetry.util.types import AttributeValue
 
+from forecourt.config_databases import Spent
 from forecourt.decisions import Decision
 from forecourt.redaction import without_words
 from forecourt.stores.observed import Trip
@@ -250,6 +251,23 @@ class Spans:
         if trip.end != "ok":
             span.set_status(Status(StatusCode.ERROR, trip.end))
         span.end(trip.began + trip.took)
+
+    def spent(self, spent: Spent) -> None:
+        """Record time that was spent on a database inside the current span, where that is sampled; no values."""
+        if not trace.get_current_span().get_span_context().trace_flags.sampled or (tracer := self.tracer()) is None:
+            return
+        attributes: dict[str, AttributeValue] = {
+            "db.namespace": spent.database,
+            "db.operation.name": spent.operation,
+        }
+        if spent.text:
+            attributes["db.query.text"] = spent.text
+        span = tracer.start_span(
+            f"{spent.operation} {spent.database}", kind=SpanKind.CLIENT, attributes=attributes, start_time=spent.began
+        )
+        if spent.end != "ok":
+            span.set_status(Status(StatusCode.ERROR, spent.end))
+        span.end(spent.began + spent.took)
 
     def _is_excluded(self, scope: Scope) -> bool:
         """Tell whether the instrumentation's own variables exclude this URL (OTEL_PYTHON_EXCLUDED_URLS)."""

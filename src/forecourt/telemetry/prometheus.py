@@ -10,7 +10,7 @@ all workers write, and whichever worker is asked adds them up. Two configs in on
 
 import itertools
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, Metric
 from prometheus_client.exposition import choose_encoder
@@ -20,12 +20,15 @@ from prometheus_client.multiprocess import (
 )
 from prometheus_client.registry import Collector
 
+from forecourt.config_databases import Spent
 from forecourt.decisions import Decision
 from forecourt.stores.observed import Trip
 
 _SIZES = (1, 2, 4, 8, 16, 32, 64)
 _TRIPS = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
+_JOBS = (0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 7200.0)
 _PLACES = {"closed": 0, "half-open": 1, "open": 2}
+_STATEMENTS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 _DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
 
 
@@ -60,6 +63,14 @@ class Families:
         )
         self.credits = Counter(f"{prefix}_credits_settled", "Credits that calls cost.", ("endpoint",), registry=own)
         self._count_the_store(prefix)
+        self._count_jobs(prefix)
+        self.statements = Histogram(
+            f"{prefix}_db_seconds",
+            "Time spent on databases, by statement and by named block.",
+            ("endpoint", "database", "operation", "outcome"),
+            buckets=_STATEMENTS,
+            registry=own,
+        )
         self._bound: dict[str, EndpointMetrics] = {}
 
     def _count_the_store(self, prefix: str) -> None:
@@ -107,6 +118,45 @@ class Families:
             self.trips.labels(operation, end)
             self.trip_sizes.labels(operation)
 
+    def _count_jobs(self, prefix: str) -> None:
+        own = self.registry
+        self.jobs = Gauge(
+            f"{prefix}_jobs",
+            "Jobs in a queue, when it was asked.",
+            ("queue", "state"),
+            multiprocess_mode="livemostrecent",
+            registry=own,
+        )
+        self.oldest_job = Gauge(
+            f"{prefix}_jobs_oldest_seconds",
+            "For how long the job that is due the longest has waited.",
+            ("queue",),
+            multiprocess_mode="livemostrecent",
+            registry=own,
+        )
+        self.job_durations = Histogram(
+            f"{prefix}_job_duration_seconds",
+            "From a job's publication to its end.",
+            ("endpoint", "outcome"),
+            buckets=_JOBS,
+            registry=own,
+        )
+        self.job_attempts = Counter(
+            f"{prefix}_job_attempts", "Attempts of jobs that ended.", ("endpoint",), registry=own
+        )
+
+    def queue_stands(self, queue: str, depth: Mapping[str, int], age: float | None) -> None:
+        """Note how many jobs of a queue stand how, and the seconds that the oldest waits (None: nobody knows)."""
+        for state, number in depth.items():
+            self.jobs.labels(queue, state).set(number)
+        if age is not None:
+            self.oldest_job.labels(queue).set(age)
+
+    def job_ended(self, endpoint: str, outcome: str, attempts: int, seconds: float) -> None:
+        """Count a job that ended here."""
+        self.job_durations.labels(endpoint, outcome).observe(seconds)
+        self.job_attempts.labels(endpoint).inc(attempts)
+
     def endpoint(self, name: str, outcomes: Iterable[str]) -> "EndpointMetrics":
         """Return the children of one endpoint; endpoints of one name share them."""
         if name not in self._bound:
@@ -123,6 +173,11 @@ class Families:
     def stands(self, breaker: str, place: str) -> None:
         """Write down where a breaker stands: closed, half-open or open."""
         self.breakers.labels(breaker).set(_PLACES[place])
+
+    def spent(self, spent: Spent) -> None:
+        """Count time that was spent on a database."""
+        labels = spent.endpoint or "none", spent.database, spent.operation, spent.end
+        self.statements.labels(*labels).observe(spent.took / 1e9)
 
     @property
     def shared(self) -> bool:

@@ -73,6 +73,7 @@ class UnderTest:
         self.store: Store = store if store is not None else MemoryStore(self.clock)
         self.client = client
         self._shared = shared_by(config, self.store, self.clock, render)
+        self._shared.listening = True
         self._to_app: asyncio.Queue[Message] = asyncio.Queue()
         self._from_app: asyncio.Queue[Message] = asyncio.Queue()
         self._lifespan: asyncio.Task[None] | None = None

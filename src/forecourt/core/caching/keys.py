@@ -6,7 +6,7 @@ parts, each with its length. What a response varies on (RFC 9111 §4.1) selects 
 
 import base64
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Literal, TypeAlias
 
 Partition = Literal["anonymous", "principal", "tenant", "scopes", "everyone"]
@@ -60,3 +60,8 @@ def _spelt(parts: Sequence[Part]) -> Iterator[bytes]:
         else:
             text = part.encode("utf-8", "surrogatepass") if isinstance(part, str) else part
             yield b"%d:%b" % (len(text), text)
+
+
+def with_wildcards(tags: Collection[str]) -> frozenset[str]:
+    """Return tags and, for those of rows such as `records:42`, the one that all rows of theirs have: `records:*`."""
+    return frozenset({*tags, *(f"{tag.partition(':')[0]}:*" for tag in tags if ":" in tag)})

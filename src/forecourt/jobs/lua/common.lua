@@ -17,12 +17,24 @@ local keep = function(id, us)
   if not given then call('PEXPIRE', key(id), max(1, ceil(us / 1000))) end
 end
 
+-- The owner's last thousand jobs are listed for as long as any of them may be there.
+local own = function(id, owner, us)
+  local listed = P .. ':owned:' .. owner
+  call('ZADD', listed, int(now), id)
+  call('ZREMRANGEBYRANK', listed, 0, -1001)
+  local ms = ceil(us / 1000)
+  if not given and call('PTTL', listed) < ms then call('PEXPIRE', listed, ms) end
+end
+
 local shown = function(id)
   local f = call('HMGET', key(id), 'owner', 'endpoint', 'fingerprint', 'state', 'attempts', 'created', 'changed',
     'reason', 'progress', 'note')
   if not f[4] then return nil end
   return {id, f[1], f[2], f[3], f[4], f[5], f[6], f[7], f[8] or '', f[9] or '-1', f[10] or ''}
 end
+
+-- How many jobs stand in lines.
+local waiting = function() return (call('GET', WAITING) or 0) + 0 end
 
 local enqueue = function(id)
   local owner = call('HGET', key(id), 'owner')

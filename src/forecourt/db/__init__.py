@@ -1,0 +1,7 @@
+"""Databases for plain handlers: sessions, cached queries, latency. Needs the extra `db` (SQLAlchemy 2, asyncio)."""
+
+from forecourt.db.latency import record_db_latency
+from forecourt.db.queries import Rows, cached
+from forecourt.db.sessions import session
+
+__all__ = ["Rows", "cached", "record_db_latency", "session"]

@@ -1,0 +1,15 @@
+-- Arguments: status, how many at most.
+local found, most = {}, ARGV[3] + 0
+local add = function(ids)
+  for _, id in ipairs(ids) do
+    local record = #found < most and shown(id)
+    if record and record[5] == ARGV[2] then found[#found + 1] = record end
+  end
+end
+if ARGV[2] == 'dead' then add(call('ZREVRANGE', DEAD, 0, most - 1)) end
+if ARGV[2] == 'running' then add(call('ZRANGE', LEASES, 0, most - 1)) end
+if ARGV[2] == 'queued' then
+  for _, owner in ipairs(call('LRANGE', RING, 0, most - 1)) do add(call('LRANGE', P .. ':line:' .. owner, 0, most - 1)) end
+  add(call('ZRANGE', LATER, 0, most - 1))
+end
+return found
