@@ -96,6 +96,7 @@ from forecourt.policies import (
 from forecourt.principals import Principal
 from forecourt.responses import Problem
 from forecourt.revocations import Revocations
+from forecourt.stack import Extra, Site
 
 __version__ = "0.1.0"
 
@@ -138,6 +139,7 @@ __all__ = [
     "Dpop",
     "EndpointPolicy",
     "Exchange",
+    "Extra",
     "FixedWindow",
     "FloodGuard",
     "FloodGuardMiddleware",
@@ -172,6 +174,7 @@ __all__ = [
     "SecurityHeaders",
     "SecurityHeadersMiddleware",
     "SecurityMiddleware",
+    "Site",
     "SlidingWindow",
     "StoreDown",
     "StoreError",
