@@ -22,6 +22,7 @@ from forecourt.types import SECOND, ASGIApp, Receive, Scope, Send
 from tests.core.bench import examples
 from tests.e2e.service import token
 
+pytestmark = pytest.mark.slow
 EXAMPLES = examples(10)
 USUAL = {"content-type", "content-length", "cache-control", "vary"}
 """Fields that any answer may carry, told or not."""

@@ -50,6 +50,7 @@ CASES: dict[str, tuple[EndpointPolicy, set[str], set[str]]] = {
     "cross_origin": (EndpointPolicy(cross_origin=CrossOrigin()), {"403"}, set()),
     "public": (EndpointPolicy(security=Security(public=True)), set(), set()),
     "security": (EndpointPolicy(security=Security(scopes={"a"})), {"400", "401", "403", "503"}, set()),
+    "known": (EndpointPolicy(security=Security()), {"400", "401", "503"}, set()),
     "deprecation": (EndpointPolicy(deprecation=Deprecation(since=SINCE)), set(), {"Deprecation"}),
     "gone": (
         EndpointPolicy(

@@ -127,6 +127,27 @@ async def test_an_app_without_a_lifespan_is_called_all_the_same() -> None:
         assert (await tested.get("/")).status == 204
 
 
+async def test_an_app_that_will_not_start_says_why() -> None:
+    """What an app answers to its startup is raised; other messages of an answer than its start and body pass by."""
+
+    async def unwilling(scope: Scope, receive: Receive, send: Send) -> None:
+        assert (await receive())["type"] == "lifespan.startup", scope
+        await send({"type": "lifespan.startup.failed", "message": "no licence"})
+
+    with pytest.raises(ConfigError, match="no licence"):
+        async with UnderTest(unwilling, limited()):
+            pass
+
+    async def hinting(scope: Scope, _receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            await send({"type": "http.response.debug", "info": {}})
+            await send({"type": "http.response.start", "status": 204, "headers": []})
+            await send({"type": "http.response.body"})
+
+    async with UnderTest(hinting, limited()) as tested:
+        assert (await tested.get("/")).status == 204
+
+
 async def test_a_config_in_use_is_not_taken_over() -> None:
     """Two tests cannot have one config with two clocks at the same time."""
     config = limited()
