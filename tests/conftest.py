@@ -10,6 +10,9 @@ from tests.brokers import Pulsar
 from tests.core.bench import examples
 from tests.servers import Cluster, Valkey
 
+pytest.register_assert_rewrite("forecourt.testing.store_contract")
+pytest_plugins = ["forecourt.testing.fixtures"]
+
 # New examples are looked for by people; what lets a change in does not vary.
 settings.register_profile("forecourt", max_examples=examples(100), derandomize=bool(os.environ.get("CI")))
 settings.load_profile("forecourt")

@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from examples.records.database import create_tables
 from examples.records.handlers import others, records
 from forecourt import Database, JobConfig, PolicyMiddleware
-from forecourt.integrations.openapi import document_security
+from forecourt.integrations.openapi import document_policies
 
 URL = os.environ.get("RECORDS_DATABASE", "sqlite+aiosqlite:///records.sqlite3")
 
@@ -27,6 +27,6 @@ config = JobConfig.from_file(
     Path(__file__).with_name("policies.toml"), databases={"main": Database(url=URL, pool_timeout=10)}
 )
 app.add_middleware(PolicyMiddleware, config=config)
-document_security(app, config)
+document_policies(app, config)
 app.include_router(records)
 app.include_router(others)

@@ -1,10 +1,10 @@
 """Handlers that only do their work. What protects them stands in policies.toml."""
 
 from collections.abc import AsyncIterator
-from typing import Annotated
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, HTTPException, WebSocket
-from fastapi.responses import StreamingResponse
+from fastapi import APIRouter, Depends, HTTPException, Path, WebSocket
+from fastapi.responses import PlainTextResponse, StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -13,6 +13,12 @@ from examples.records.database import Record
 from forecourt.db import cached, session
 
 Session = Annotated[AsyncSession, Depends(session)]
+RecordId = Annotated[int, Path(ge=1, le=2**63 - 1)]
+"""As many as SQLite can count."""
+
+ABSENT: dict[int | str, dict[str, Any]] = {404: {"description": "There is no such record."}}
+CHALLENGE = {"WWW-Authenticate": {"description": "How to log in.", "schema": {"type": "string"}}}
+WRONG: dict[int | str, dict[str, Any]] = {401: {"description": "That is not the word.", "headers": CHALLENGE}}
 
 
 class NewRecord(BaseModel):
@@ -46,7 +52,7 @@ async def list_records(session: Session) -> list[ShownRecord]:
     return [ShownRecord.model_validate(record) for record in found]
 
 
-@records.get("/export")
+@records.get("/export", response_class=PlainTextResponse)
 async def export_records(session: Session) -> StreamingResponse:
     """Stream all records as lines."""
     titles = (await session.scalars(select(Record.title).order_by(Record.id))).all()
@@ -58,8 +64,8 @@ async def export_records(session: Session) -> StreamingResponse:
     return StreamingResponse(lines(), media_type="text/plain")
 
 
-@records.get("/{record_id}")
-async def get_record(record_id: int, session: Session) -> ShownRecord:
+@records.get("/{record_id}", responses=ABSENT)
+async def get_record(record_id: RecordId, session: Session) -> ShownRecord:
     """Show one record."""
     record = await session.get(Record, record_id)
     if record is None:
@@ -76,8 +82,8 @@ async def create_record(record: NewRecord, session: Session) -> ShownRecord:
     return ShownRecord.model_validate(kept)
 
 
-@records.put("/{record_id}")
-async def update_record(record_id: int, record: NewRecord, session: Session) -> ShownRecord:
+@records.put("/{record_id}", responses=ABSENT)
+async def update_record(record_id: RecordId, record: NewRecord, session: Session) -> ShownRecord:
     """Change a record."""
     kept = await session.get(Record, record_id)
     if kept is None:
@@ -86,7 +92,7 @@ async def update_record(record_id: int, record: NewRecord, session: Session) -> 
     return ShownRecord.model_validate(kept)
 
 
-@others.post("/login", status_code=204)
+@others.post("/login", status_code=204, responses=WRONG)
 async def login(credentials: Login) -> None:
     """Let in whoever knows the word; a real service asks its user table."""
     if credentials.password != "open sesame":  # an example's, not a secret

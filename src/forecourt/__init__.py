@@ -98,6 +98,7 @@ from forecourt.policies import (
 from forecourt.principals import Principal
 from forecourt.responses import Problem
 from forecourt.revocations import Revocations
+from forecourt.stack import Extra, Site
 
 __version__ = "0.1.0"
 
@@ -141,6 +142,7 @@ __all__ = [
     "Encryption",
     "EndpointPolicy",
     "Exchange",
+    "Extra",
     "FixedWindow",
     "FloodGuard",
     "FloodGuardMiddleware",
@@ -176,6 +178,7 @@ __all__ = [
     "SecurityHeaders",
     "SecurityHeadersMiddleware",
     "SecurityMiddleware",
+    "Site",
     "SlidingWindow",
     "StoreDown",
     "StoreError",

@@ -23,7 +23,7 @@ from forecourt.observers import Observers
 from forecourt.responses import INTERNAL_ERROR, Renderer, render
 from forecourt.routing import Endpoint, RouteTable
 from forecourt.shared import shared_by
-from forecourt.stack import ERRORS, LAYERS, OFFLOAD, Site, chain_of, in_order
+from forecourt.stack import ERRORS, LAYERS, OFFLOAD, Extra, Site, chain_of, in_order, placed
 from forecourt.stores.contract import Store
 from forecourt.types import ASGIApp, Clock, Receive, Scope, Send
 
@@ -35,6 +35,8 @@ _OUTER = "forecourt.outer"
 
 class PolicyMiddleware:
     """Enforces what `config` says of each endpoint: `app.add_middleware(PolicyMiddleware, config=config)`.
+
+    `extra`: layers of your own, each where it says.
 
     `layers` names those to install, in the order of `LAYERS` (default: all). Without a config it is read from the file
     that FORECOURT_CONFIG names. `store` and `clock` replace what the config says, for tests and for stores of your own;
@@ -54,7 +56,9 @@ class PolicyMiddleware:
         store: Store | None = None,
         clock: Clock | None = None,
         renderer: Renderer = render,
+        extra: Sequence[Extra] = (),
     ) -> None:
+        self._extra = placed(extra)
         self.config = config if config is not None else JobConfig()
         self.layers = in_order(self.installs if layers is None else tuple(layers))
         self._guarded = app
@@ -67,7 +71,7 @@ class PolicyMiddleware:
         """What runs the jobs of this app, in a worker too."""
         self._dispatch = Dispatch(app)
         self._observers = Observers(self._dispatch, self._runtime, self._shared.trips, self.layers)
-        self._hook = self.config.on_decision is not None
+        self._hook = self.config.on_decision is not None or self._shared.listening
         self._endpoint = EndpointLayer(self._observers.app)
         self.app: ASGIApp = ErrorsLayer(self._endpoint) if ERRORS in self.layers else self._endpoint
 
@@ -161,7 +165,7 @@ class PolicyMiddleware:
         if endpoint and policy is None:
             return None
         site = Site(endpoint, policy, self._runtime, table, self._flood, self._caching, self.jobs)
-        return chain_of(self._guarded, site, self.layers, self._observers)
+        return chain_of(self._guarded, site, self.layers, self._observers, self._extra)
 
     def _observed(self, table: RouteTable) -> list[tuple[Endpoint | None, ResolvedPolicy]]:
         """Return what is observed of each endpoint, and of what no route matches."""

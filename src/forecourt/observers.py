@@ -39,6 +39,9 @@ _REFRESHED_EVERY = 1.0
 _USUAL = ("ok", "refused")
 """Outcomes whose durations are there from the start; the rare ones come with their first request."""
 
+LISTENERS = "forecourt.listeners"
+"""In a scope: functions that want to be told this request's decisions; tests put them there."""
+
 Observed = Sequence[tuple[Endpoint | None, ResolvedPolicy]]
 
 
@@ -62,6 +65,7 @@ class Observers:
         hook = self._config.on_decision
         if hook is not None:
             exchange.listeners.append(partial(_tell, hook, exchange))
+        exchange.listeners += exchange.scope.get(LISTENERS, ())
 
     def observe(self, endpoints: Observed) -> None:
         """See these endpoints from now on."""

@@ -24,6 +24,8 @@ class Shared:
         self.runtime = runtime
         self.caching = caching
         self.trips = trips
+        self.listening = False
+        """Whether requests may bring listeners of their own, in their scope; tests say so."""
 
 
 _shared: weakref.WeakValueDictionary[JobConfig, Shared] = weakref.WeakValueDictionary()

@@ -69,6 +69,16 @@ class Row(NamedTuple):
     build: Callable[[ASGIApp, Site], ASGIApp | None]
 
 
+class Extra(NamedTuple):
+    """A layer of your own, right above the row called `above`; `build` returns None where it is not needed.
+
+    It stands there whether or not that row is used by an endpoint. `above="handler"` is innermost.
+    """
+
+    above: str
+    build: Callable[[ASGIApp, Site], ASGIApp | None]
+
+
 def _flood_guard(app: ASGIApp, site: Site) -> ASGIApp | None:
     return FloodGuardLayer(app, counter=site.flood) if site.flood else None
 
@@ -282,7 +292,23 @@ def in_order(layers: tuple[str, ...]) -> tuple[str, ...]:
     return layers
 
 
-def chain_of(guarded: ASGIApp, site: Site, installed: Sequence[str], observers: Observers) -> Chain:
+INNERMOST = "handler"
+"""Where a layer of your own stands below all rows."""
+
+
+def placed(extra: Sequence[Extra]) -> tuple[Extra, ...]:
+    """Return an app's own layers, if each stands above a row that there is; ConfigError otherwise."""
+    places = (*(row.name for row in ROWS), INNERMOST)
+    for each in extra:
+        if each.above not in places:
+            near = difflib.get_close_matches(each.above, places, 1, 0)
+            raise ConfigError(f"extra: there is no row {each.above!r}; the nearest is {near[0]!r}, all are {places}")
+    return tuple(extra)
+
+
+def chain_of(
+    guarded: ASGIApp, site: Site, installed: Sequence[str], observers: Observers, extra: Sequence[Extra] = ()
+) -> Chain:
     """Return the chain of the layers that this site needs, of those installed, around its handler's check."""
     app: ASGIApp = HandlerLayer(guarded, endpoint=site.endpoint, ran=_check(site.endpoint, site.table))
     if site.runtime.config.databases:
@@ -291,8 +317,14 @@ def chain_of(guarded: ASGIApp, site: Site, installed: Sequence[str], observers: 
         app = _upstreams(app, site, installed)
     app = observers.around_handler(app, site.endpoint, site.policy)
     layers: list[object] = []
+    builds: list[Callable[[ASGIApp, Site], ASGIApp | None]] = [each.build for each in extra if each.above == INNERMOST]
     for row in reversed(ROWS):
-        layer = row.build(app, site) if row.name in installed else None
+        builds[:0] = [
+            *(each.build for each in extra if each.above == row.name),
+            *([row.build] if row.name in installed else []),
+        ]
+    for build in reversed(builds):
+        layer = build(app, site)
         if layer is not None:
             app = layer
             layers.insert(0, layer)

@@ -86,6 +86,7 @@ OPTIONAL = {
     "prometheus_client": ("forecourt.telemetry.prometheus",),
     "pulsar": ("forecourt.jobs.pulsar",),
     "pybreaker": ("forecourt.breaker_mirror",),
+    "pytest": ("forecourt.testing.fixtures", "forecourt.testing.store_contract"),
     "redis": ("forecourt.stores.redis",),
     "sqlalchemy": ("forecourt.db",),
     "structlog": ("forecourt.telemetry.structured",),

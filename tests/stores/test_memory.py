@@ -8,7 +8,8 @@ from forecourt.stores import memory
 from forecourt.stores.contract import Question, Settlement
 from forecourt.stores.memory import MemoryStore
 from forecourt.testing import FakeClock
-from tests.stores.contract_suite import SECOND, StoreContract, bucket, left, window
+from forecourt.testing.store_contract import StoreContract, bucket, left, window
+from forecourt.types import SECOND
 
 
 @pytest.fixture

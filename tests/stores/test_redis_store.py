@@ -13,8 +13,9 @@ from forecourt.stores.contract import Question, Settlement
 from forecourt.stores.redis.client import Client, Reply, Script
 from forecourt.stores.redis.store import RedisStore
 from forecourt.testing import FakeClock
+from forecourt.testing.store_contract import StoreContract, bucket, charge, quiet, sliding, window
+from forecourt.types import SECOND
 from tests.servers import Valkey
-from tests.stores.contract_suite import SECOND, StoreContract, bucket, charge, quiet, sliding, window
 
 pytestmark = pytest.mark.valkey
 

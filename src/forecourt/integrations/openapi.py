@@ -1,20 +1,24 @@
-"""OpenAPI: who may call what, told in the schema that FastAPI generates, from the config.
+"""OpenAPI: what the config asks of callers and what the stack may answer, told in an app's schema.
 
     app = FastAPI()
     app.add_middleware(PolicyMiddleware, config=config)
-    document_security(app, config)
+    document_policies(app, config)
 
 Swagger's Authorize button then works although the handlers are plain. Each operation says which schemes it takes and
-which scopes it needs, and the refusals it may answer with. What the app documents itself stays as it is. Mounted apps
-have schemas of their own: call this for each, as their endpoints are named `mount:name`, with `prefix="mount:"`.
+which scopes it needs, every refusal its policies can give with its fields, the request fields that they read
+(`Idempotency-Key`, `Prefer`), and its limits and prices (`x-rate-limits`, `x-concurrency`, `x-credits`).
+`document_security` tells the first two only; `described` writes into the schema of an app of any other framework. What
+the app documents itself stays as it is. Mounted apps have schemas of their own: call this for each, as their endpoints
+are named `mount:name`, with `prefix="mount:"`.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Protocol, cast
 
 from forecourt.config import JobConfig
+from forecourt.integrations.openapi_layers import FIELDS, Given, Place, Sent, told
 from forecourt.policies.security import Security
-from forecourt.routing import RouteTable
+from forecourt.routing import Endpoint, RouteTable
 from forecourt.types import ASGIApp
 
 Schema = dict[str, object]
@@ -28,8 +32,18 @@ _PROBLEM: Mapping[str, object] = {
         "detail": {"type": "string"},
     },
 }
+_JOB: Mapping[str, object] = {
+    "type": "object",
+    "properties": {
+        "id": {"type": "string"},
+        "status": {"type": "string"},
+        "links": {"type": "object", "additionalProperties": {"type": "string"}},
+    },
+    "required": ["id", "status"],
+}
 _REFUSALS = {"401": "The caller is not known.", "403": "The caller may not do this."}
 _TOLD = "x-forecourt"
+_METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
 
 
 class HasSchema(Protocol):
@@ -38,30 +52,116 @@ class HasSchema(Protocol):
     openapi: Callable[[], Schema]
 
 
+def document_policies(app: object, config: JobConfig, *, prefix: str = "") -> None:
+    """Have FastAPI's schema tell all that `config` says; `prefix` is that of a mounted app's endpoint names."""
+    _wrap(app, lambda schema: described(schema, app, config, prefix=prefix))
+
+
 def document_security(app: object, config: JobConfig, *, prefix: str = "") -> None:
     """Have the app's schema tell what `config` asks of callers; `prefix` is that of a mounted app's endpoint names."""
+    _wrap(app, lambda schema: _document_security(schema, app, config, prefix))
+
+
+def described(schema: Schema, app: object, config: JobConfig, *, prefix: str = "") -> Schema:
+    """Write into an OpenAPI schema all that `config` says of the app's operations, and return it.
+
+    `app` is the ASGI app that the stack stands in front of, of any framework; where its routes cannot be read, the
+    config's `routes` say which paths are which endpoint. Operations that the schema does not have are not added.
+    """
+    _document_security(schema, app, config, prefix)
+    components = _table(schema, "components")
+    _table(components, "schemas").setdefault("Job", dict(_JOB))
+    fields = _table(components, "headers")
+    for name, words in FIELDS.items():
+        fields.setdefault(name, _field(words))
+    for endpoint, method in _endpoints(app, config):
+        operation = _found(schema, endpoint.path, method)
+        policy = config.policy_for(prefix + endpoint.name, "http")
+        if operation is not None and policy is not None:
+            _describe(operation, Place(endpoint, method.upper(), policy, config))
+    return schema
+
+
+def _wrap(app: object, document: Callable[[Schema], object]) -> None:
     generate = cast("HasSchema", app).openapi
 
     def openapi() -> Schema:
         schema = generate()
         if _TOLD not in schema:
-            _document(schema, app, config, prefix)
+            document(schema)
         return schema
 
     cast("HasSchema", app).openapi = openapi
 
 
-def _document(schema: Schema, app: object, config: JobConfig, prefix: str) -> None:
+def _document_security(schema: Schema, app: object, config: JobConfig, prefix: str) -> None:
     schema[_TOLD] = True
     schemes = _schemes(config)
     components = _table(schema, "components")
     _table(components, "securitySchemes").update(schemes)
     _table(components, "schemas").setdefault("Problem", dict(_PROBLEM))
-    for path, method, name in _routes(app):
-        operation = _found(schema, path, method)
-        policy = config.policy_for(prefix + name)
+    for endpoint, method in _endpoints(app, config):
+        operation = _found(schema, endpoint.path, method)
+        policy = config.policy_for(prefix + endpoint.name)
         if operation is not None and policy is not None and policy.security is not None:
             _tell(operation, policy.security, schemes)
+
+
+def _describe(operation: Schema, place: Place) -> None:
+    """Write what the layers add to one operation; what stands above a layer leaves its fields on its refusals too."""
+    responses = _table(operation, "responses")
+    own = list(responses)
+    above: tuple[str, ...] = ()
+    for each in told(place):
+        for given in each.given:
+            _give(responses, given, above)
+        above += each.fields
+        for sent in each.sent:
+            _send(operation, sent)
+        for name, mark in each.marks.items():
+            operation.setdefault(name, mark)
+    for status in own:
+        _name(_table(responses, status), above)
+
+
+def _give(responses: Schema, given: Given, above: tuple[str, ...]) -> None:
+    """Add one response, or its words, media type and fields to the response of its status that is there."""
+    status = str(given.status)
+    response = _table(responses, status)
+    words = str(response.get("description", ""))
+    if given.why not in words:
+        response["description"] = f"{words} {given.why}".strip()
+    if given.media_type is not None:
+        schema = {"$ref": f"#/components/schemas/{given.schema}"}
+        _table(response, "content").setdefault(given.media_type, {"schema": schema})
+    _name(response, (*above, *given.fields))
+
+
+def _name(response: Schema, fields: Iterable[str]) -> None:
+    """Name the fields that a response may carry."""
+    for field in fields:
+        known = {"$ref": f"#/components/headers/{field}"}
+        _table(response, "headers").setdefault(field, known if field in FIELDS else _field(""))
+
+
+def _field(words: str) -> Schema:
+    return {"description": words, "schema": {"type": "string"}}
+
+
+def _send(operation: Schema, sent: Sent) -> None:
+    """Add a request field, unless the app documents it."""
+    parameters = operation.setdefault("parameters", [])
+    assert isinstance(parameters, list), "an operation's parameters are a list"
+    if any(isinstance(each, dict) and _same(each, sent.name) for each in parameters):
+        return
+    schema = {"type": "string", **({"pattern": sent.pattern} if sent.pattern else {})}
+    parameters.append(
+        {"name": sent.name, "in": "header", "required": sent.required, "description": sent.why, "schema": schema}
+    )
+
+
+def _same(parameter: Mapping[str, object], name: str) -> bool:
+    return parameter.get("in") == "header" and str(parameter.get("name")).lower() == name.lower()
 
 
 def _tell(operation: Schema, security: Security, schemes: Mapping[str, object]) -> None:
@@ -104,12 +204,13 @@ def _schemes(config: JobConfig) -> Schema:
     return told
 
 
-def _routes(app: object) -> Iterator[tuple[str, str, str]]:
-    """Yield path, method and name of each endpoint that the app's router has."""
-    table = RouteTable.compile(cast("ASGIApp", app), {}, {"type": "lifespan", "app": app})
+def _endpoints(app: object, config: JobConfig) -> Iterator[tuple[Endpoint, str]]:
+    """Yield each endpoint of the app with each of its methods, in lower case; of any method, all that OpenAPI has."""
+    table = RouteTable.compile(cast("ASGIApp", app), config.routes, {"type": "lifespan", "app": app})
     for endpoint in table.endpoints:
-        for method in endpoint.methods or ():
-            yield endpoint.path, method.lower(), endpoint.name
+        if endpoint.protocol != "websocket":
+            for method in endpoint.methods or _METHODS:
+                yield endpoint, method.lower()
 
 
 def _found(schema: Schema, path: str, method: str) -> Schema | None:

@@ -10,9 +10,8 @@ import pytest
 
 from forecourt.core.periods import NONE
 from forecourt.stores.contract import Answer, Question, Settlement, Store
-from forecourt.testing import FakeClock
-
-SECOND = 1_000_000
+from forecourt.testing.clock import FakeClock
+from forecourt.types import SECOND
 
 
 def bucket(cost: int = 1, *, key: str = "caller", shadow: int = 0) -> Question:

@@ -1,0 +1,1 @@
+"""What someone else adds to forecourt, from outside of it: layers and a store of their own."""
