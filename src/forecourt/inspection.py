@@ -1,6 +1,6 @@
 """What a config does to an app, looked at without starting it: endpoints, their policies, and what is wrong."""
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from typing import NamedTuple
 
 from starlette.middleware.cors import CORSMiddleware
@@ -24,17 +24,18 @@ class Inspection(NamedTuple):
     config: JobConfig
 
 
+class Guarded(NamedTuple):
+    """What guards an app: the config, the app's routes, and the names of the layers that are installed."""
+
+    config: JobConfig
+    table: RouteTable
+    layers: tuple[str, ...]
+
+
 def inspect(app: ASGIApp) -> Inspection:
     """Look at an app that has a PolicyMiddleware; ConfigError when it has none."""
     outermost = _built(app)
-    found = [layer for layer in _inward(outermost) if isinstance(layer, PolicyMiddleware)]
-    if not found:
-        raise ConfigError("the app has no PolicyMiddleware: app.add_middleware(PolicyMiddleware, config=config)")
-    config = found[0].config
-    mine = [stack for stack in found if stack.config is config]
-    scope: Scope = {"type": "lifespan", "app": app}
-    table = RouteTable.compile(mine[-1].app, config.routes, scope)
-    layers = tuple(layer for stack in mine for layer in stack.layers)
+    config, table, layers = _guarded(app, outermost)
     try:
         problems = [*config.check(table.endpoints, in_order(layers)), *_unusable(config)]
     except ConfigError as error:
@@ -46,6 +47,35 @@ def inspect(app: ASGIApp) -> Inspection:
         _hints(outermost),
         config,
     )
+
+
+def guarded(app: ASGIApp) -> Guarded:
+    """Return what guards an app that has a PolicyMiddleware; ConfigError when it has none, or its layers misfit."""
+    config, table, layers = _guarded(app, _built(app))
+    return Guarded(config, table, in_order(layers))
+
+
+def _guarded(app: ASGIApp, outermost: object) -> Guarded:
+    found = [layer for layer in _inward(outermost) if isinstance(layer, PolicyMiddleware)]
+    if not found:
+        raise ConfigError("the app has no PolicyMiddleware: app.add_middleware(PolicyMiddleware, config=config)")
+    config = found[0].config
+    mine = [stack for stack in found if stack.config is config]
+    scope: Scope = {"type": "lifespan", "app": app}
+    table = RouteTable.compile(mine[-1].app, config.routes, scope)
+    return Guarded(config, table, tuple(layer for stack in mine for layer in stack.layers))
+
+
+def spelt_value(value: object) -> str:
+    """Spell a policy as Python would write it, without what is at its default and what is not to be shown."""
+    fields = getattr(type(value), "model_fields", None)
+    if isinstance(value, Set):
+        return f"{{{', '.join(sorted(map(repr, value)))}}}"
+    if fields is None:
+        return repr(value)
+    shown = {name: getattr(value, name) for name, field in fields.items() if field.repr}
+    given = {name: said for name, said in shown.items() if said != fields[name].default and said != {}}
+    return f"{type(value).__name__}({', '.join(f'{name}={spelt_value(said)}' for name, said in given.items())})"
 
 
 def _unusable(config: JobConfig) -> Sequence[str]:
