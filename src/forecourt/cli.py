@@ -3,6 +3,7 @@
 forecourt check module:app     exit 1 and one line for each thing that would stop it at startup
 forecourt show module:app      endpoint, path, policies, and where each came from
 forecourt explain module:app GET /records/1   what would be decided of a call now, and why; nothing is consumed
+forecourt diff OLD NEW         what differs between two configs, and where protection is loosened
 forecourt audit …              check that an audit trail is as it was written
 forecourt init module:app      print a policy file to begin with
 forecourt worker module:app    run the jobs of its queues
@@ -18,7 +19,17 @@ import argparse
 import sys
 from collections.abc import Callable, Iterable, Sequence
 
-from forecourt import cli_audit, cli_auth, cli_credits, cli_explain, cli_init, cli_jobs, cli_limits, cli_worker
+from forecourt import (
+    cli_audit,
+    cli_auth,
+    cli_credits,
+    cli_diff,
+    cli_explain,
+    cli_init,
+    cli_jobs,
+    cli_limits,
+    cli_worker,
+)
 from forecourt.cli_app import imported
 from forecourt.config import ResolvedPolicy
 from forecourt.errors import ConfigError, StoreError
@@ -50,6 +61,7 @@ def _parser() -> argparse.ArgumentParser:
         if name == "check":
             command.add_argument("--strict", action="store_true", help="also say what is weak")
     cli_explain.add_to(commands)
+    cli_diff.add_to(commands)
     cli_credits.add_to(commands)
     cli_jobs.add_to(commands)
     cli_limits.add_to(commands)

@@ -22,7 +22,7 @@ from forecourt.layers.max_headers import MaxHeadersLayer
 from forecourt.ledger import Ledger
 from forecourt.limits import Limits, Standing
 from forecourt.policies.security import Security
-from forecourt.responses import Problem, render
+from forecourt.responses import render
 from forecourt.routing import Endpoint
 from forecourt.runtime import Runtime
 from forecourt.shared import shared_by
@@ -165,7 +165,6 @@ class _Look:
 
     async def _of_the_layer(self, row: str, scope: Scope) -> Verdict:
         exchange = self._exchange
-        exchange.refused = None
         heard: list[Message] = []
 
         async def tell(message: Message) -> None:
@@ -174,7 +173,7 @@ class _Look:
         layer = self._layer(row)
         exchange.enter(Chain(layer, (layer,) if isinstance(layer, Asks) else ()))
         await layer(scope, _nothing_comes, tell)
-        problem = _refused(exchange)
+        problem = exchange.refused
         if problem is None:
             return Verdict(row, "passes", "who calls is known" if exchange.principal and row == "security" else "")
         return Verdict(row, "refuses", f"{problem.title}: {problem.detail}{_challenge(heard)}", problem.status)
@@ -204,10 +203,6 @@ class _Look:
         why = f"costs {charges.amount} of {balance.available} credits"
         enough = balance.available >= charges.amount
         return Verdict("credits", "passes" if enough else "refuses", why, None if enough else 402)
-
-
-def _refused(exchange: Exchange) -> Problem | None:
-    return exchange.refused
 
 
 def _standing(standing: Standing) -> str:
