@@ -4,6 +4,7 @@ forecourt check module:app     exit 1 and one line for each thing that would sto
 forecourt show module:app      endpoint, path, policies, and where each came from
 forecourt explain module:app GET /records/1   what would be decided of a call now, and why; nothing is consumed
 forecourt diff OLD NEW         what differs between two configs, and where protection is loosened
+forecourt schema            the JSON Schema of a policy file, for editors
 forecourt audit …              check that an audit trail is as it was written
 forecourt init module:app      print a policy file to begin with
 forecourt worker module:app    run the jobs of its queues
@@ -28,6 +29,7 @@ from forecourt import (
     cli_init,
     cli_jobs,
     cli_limits,
+    cli_schema,
     cli_worker,
 )
 from forecourt.cli_app import imported
@@ -62,6 +64,7 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("--strict", action="store_true", help="also say what is weak")
     cli_explain.add_to(commands)
     cli_diff.add_to(commands)
+    cli_schema.add_to(commands)
     cli_credits.add_to(commands)
     cli_jobs.add_to(commands)
     cli_limits.add_to(commands)

@@ -171,12 +171,15 @@ class _Look:
             heard.append(message)
 
         layer = self._layer(row)
-        exchange.enter(Chain(layer, (layer,) if isinstance(layer, Asks) else ()))
+        exchange.enter(Chain(layer, _asking(layer)))
         await layer(scope, _nothing_comes, tell)
-        problem = exchange.refused
+        problem = self._exchange.refused
         if problem is None:
-            return Verdict(row, "passes", "who calls is known" if exchange.principal and row == "security" else "")
+            return Verdict(row, "passes", self._known() if row == "security" else "")
         return Verdict(row, "refuses", f"{problem.title}: {problem.detail}{_challenge(heard)}", problem.status)
+
+    def _known(self) -> str:
+        return "who calls is known" if self._exchange.principal else "nobody need say who calls"
 
     def _layer(self, row: str) -> ASGIApp:
         runtime = self._exchange.runtime
@@ -203,6 +206,10 @@ class _Look:
         why = f"costs {charges.amount} of {balance.available} credits"
         enough = balance.available >= charges.amount
         return Verdict("credits", "passes" if enough else "refuses", why, None if enough else 402)
+
+
+def _asking(layer: object) -> tuple[Asks, ...]:
+    return (layer,) if isinstance(layer, Asks) else ()
 
 
 def _standing(standing: Standing) -> str:

@@ -65,7 +65,7 @@ FLOORS = (
     ),
     ("layers", "jobs", "db", "database_opening"),
     ("stack", "observers", "middleware", "limits"),
-    ("integrations", "inspection", "explanation", "cli*", "testing*"),
+    ("integrations", "inspection", "explanation", "schema", "cli*", "testing*"),
     ("__init__",),
 )
 """What lies on which floor, lowest first; imports go to the same floor or down."""
