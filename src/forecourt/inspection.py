@@ -1,11 +1,12 @@
 """What a config does to an app, looked at without starting it: endpoints, their policies, and what is wrong."""
 
-from collections.abc import Sequence, Set
+from collections.abc import Iterator, Sequence, Set
 from typing import NamedTuple
 
 from starlette.middleware.cors import CORSMiddleware
 
 from forecourt.config import JobConfig, ResolvedPolicy
+from forecourt.config_weaknesses import weaknesses
 from forecourt.errors import ConfigError
 from forecourt.layers.authenticating import opened
 from forecourt.middleware import PolicyMiddleware
@@ -40,13 +41,28 @@ def inspect(app: ASGIApp) -> Inspection:
         problems = [*config.check(table.endpoints, in_order(layers)), *_unusable(config)]
     except ConfigError as error:
         problems = list(error.problems)
-    return Inspection(
-        [(endpoint, config.policy_for(endpoint.name, endpoint.protocol)) for endpoint in table.endpoints],
-        problems,
-        [] if config.flood_guard else ["flood_guard is off: unknown paths and bad credentials are counted by no one"],
-        _hints(outermost),
-        config,
-    )
+    resolved = [(endpoint, config.policy_for(endpoint.name, endpoint.protocol)) for endpoint in table.endpoints]
+    weak = [*weaknesses(config, resolved), *_never_run(table)]
+    return Inspection(resolved, problems, weak, _hints(outermost), config)
+
+
+def _never_run(table: RouteTable) -> Iterator[str]:
+    """Tell of routes that an earlier one hides, as `/records/{id}` hides `/records/new`; those of hosts are let be."""
+    for endpoint in table.endpoints:
+        if "{" in endpoint.path or endpoint.protocol != "http" or not endpoint.path.startswith("/"):
+            continue
+        hidden_by = [_resolved(table, method, endpoint.path) for method in sorted(endpoint.methods or ("GET",))]
+        other = hidden_by[0]
+        if other is not None and endpoint not in hidden_by and other.handler is not endpoint.handler:
+            yield (
+                f'endpoint "{endpoint.name}" ({endpoint.path}) never runs: "{other.name}" ({other.path}) answers first;'
+                " add its route before that one"
+            )
+
+
+def _resolved(table: RouteTable, method: str, path: str) -> Endpoint | None:
+    scope: Scope = {"type": "http", "method": method, "path": path, "root_path": "", "headers": [], "query_string": b""}
+    return table.resolve(scope).endpoint
 
 
 def guarded(app: ASGIApp) -> Guarded:
