@@ -5,6 +5,7 @@ What opens them is `forecourt.db`, which needs SQLAlchemy; without databases it 
 
 from collections.abc import Callable, Iterable
 from typing import Annotated, Literal, NamedTuple
+from weakref import WeakMethod
 
 from pydantic import AfterValidator
 
@@ -39,16 +40,22 @@ class Statements:
     """Who is told of the time that a config's databases take, in the task of the call."""
 
     def __init__(self) -> None:
-        self.listeners: dict[str, Callable[[Spent], object]] = {}
-        """By the observer's name: one of each."""
+        self.listeners: dict[str, WeakMethod[Callable[[Spent], object]]] = {}
+        """By the observer's name: one of each. An observer leads to its app, which no config may keep alive."""
 
     def __repr__(self) -> str:
         return f"<Statements told to {', '.join(self.listeners) or 'nobody'}>"
 
+    def listen(self, observer: str, method: Callable[[Spent], object]) -> None:
+        """Tell this method of an observer's, as long as that is there."""
+        self.listeners[observer] = WeakMethod(method)
+
     def tell(self, spent: Spent) -> None:
         """Tell all of them."""
         for listener in self.listeners.values():
-            listener(spent)
+            method = listener()
+            if method is not None:
+                method(spent)
 
 
 def _named(table: DatabaseTable) -> DatabaseTable:

@@ -105,7 +105,7 @@ class Observers:
         server = Spans(inside, message_spans=telemetry.message_spans, words=telemetry.exception_messages)
         inside.failed = server.failed
         self._trips.listeners["tracing"] = server.trip
-        self._config.statements.listeners["tracing"] = server.spent
+        self._config.statements.listen("tracing", server.spent)
         return TracingLayer(server.middleware, inside=inside, spans=server)
 
     def _metrics_around(self, app: ASGIApp) -> MetricsLayer:
@@ -116,7 +116,7 @@ class Observers:
         if not isinstance(endpoint.families, Families):
             endpoint.families = Families(telemetry.prefix, telemetry.buckets)
             self._trips.listeners["metrics"] = endpoint.families.trip
-            self._config.statements.listeners["metrics"] = endpoint.families.spent
+            self._config.statements.listen("metrics", endpoint.families.spent)
         families = self._families = endpoint.families
 
         refresh = _refreshing(families, self._runtime)

@@ -127,12 +127,20 @@ async def test_cancelled_calls_leak_no_connection(database: str) -> None:
         assert getattr(pool, "checkedout")() == 0  # noqa: B009  # only some pools have it
 
 
+class Told(list[Spent]):
+    """What was told."""
+
+    def hear(self, spent: Spent) -> None:
+        """Keep it."""
+        self.append(spent)
+
+
 async def test_statements_and_blocks_are_told(database: str) -> None:
     """Each statement with its endpoint, operation and text, without values; a block under its own name."""
     config = plain(databases={"main": database})
-    told: list[Spent] = []
+    told = Told()
     async with running(config) as calling:
-        config.statements.listeners["test"] = told.append
+        config.statements.listen("test", told.hear)
         await calling.post("/records/secretive")
         with record_db_latency("load_report"):
             pass

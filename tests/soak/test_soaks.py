@@ -50,7 +50,9 @@ def test_soaks_are_listed() -> None:
         "gone-and-back",
         "kill-9",
         "idempotency-kills",
+        "job-kills",
         "cache-marks",
+        "cancelled-sessions",
         "cluster",
         "sentinel",
     ]
