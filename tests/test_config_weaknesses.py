@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import pytest
 from fastapi import FastAPI
+from starlette.routing import Host
 
 from forecourt import JobConfig, PolicyMiddleware
 from forecourt.inspection import inspect
@@ -87,7 +88,7 @@ STRONG: list[tuple[object, dict[str, object]]] = [
 @pytest.mark.parametrize(("policy", "fields", "says", "fix"), WEAK)
 def test_a_weakness_is_said_with_its_fix(policy: object, fields: dict[str, object], says: str, fix: str) -> None:
     """One line, which names the place and what to say instead."""
-    (line,) = weak(policy, **fields)
+    (line,) = weak(policy, routes=None, **fields)
     assert says in line
     assert fix in line
 
@@ -95,7 +96,7 @@ def test_a_weakness_is_said_with_its_fix(policy: object, fields: dict[str, objec
 @pytest.mark.parametrize(("policy", "fields"), STRONG)
 def test_what_is_not_weak_is_not_said(policy: object, fields: dict[str, object]) -> None:
     """The counterpart of each: nothing to say."""
-    assert weak(policy, **fields) == []
+    assert weak(policy, routes=None, **fields) == []
 
 
 def test_a_weakness_of_many_endpoints_is_said_once() -> None:
@@ -138,3 +139,15 @@ def test_a_route_that_never_runs_is_pointed_out() -> None:
 def test_routes_that_run_are_not_pointed_out(routes: Callable[[FastAPI], object]) -> None:
     """In the right order, by another method, or one handler included twice."""
     assert weak(None, routes=routes, default={"max_body": 5}) == []
+
+
+def by_host(app: FastAPI) -> None:
+    """Add an app for one host, which has a path of this app, too."""
+    inner = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    inner.add_api_route("/x", another, name="inner")
+    app.router.routes.append(Host("api.example", inner, name="api"))
+
+
+def test_routes_of_hosts_are_not_judged() -> None:
+    """Which of two runs depends on the host that is asked for: nothing is said."""
+    assert weak(None, routes=by_host, default={"max_body": 5}) == []

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence, Set
 from typing import NamedTuple
 
 from starlette.middleware.cors import CORSMiddleware
+from starlette.routing import Host
 
 from forecourt.config import JobConfig, ResolvedPolicy
 from forecourt.config_weaknesses import weaknesses
@@ -42,12 +43,18 @@ def inspect(app: ASGIApp) -> Inspection:
     except ConfigError as error:
         problems = list(error.problems)
     resolved = [(endpoint, config.policy_for(endpoint.name, endpoint.protocol)) for endpoint in table.endpoints]
-    weak = [*weaknesses(config, resolved), *_never_run(table)]
+    weak = [*weaknesses(config, resolved), *([] if _by_host(outermost) else _never_run(table))]
     return Inspection(resolved, problems, weak, _hints(outermost), config)
 
 
+def _by_host(outermost: object) -> bool:
+    """Return whether it depends on the host which route runs."""
+    routes = [route for layer in _inward(outermost) for route in getattr(layer, "routes", ())]
+    return any(isinstance(route, Host) for route in routes)
+
+
 def _never_run(table: RouteTable) -> Iterator[str]:
-    """Tell of routes that an earlier one hides, as `/records/{id}` hides `/records/new`; those of hosts are let be."""
+    """Tell of routes that an earlier one hides, as `/records/{id}` hides `/records/new`."""
     for endpoint in table.endpoints:
         if "{" in endpoint.path or endpoint.protocol != "http" or not endpoint.path.startswith("/"):
             continue
