@@ -1,5 +1,6 @@
 """The JSON Schema of a policy file: current, valid, and of one mind with what reads the file."""
 
+import functools
 import json
 import tomllib
 from pathlib import Path
@@ -15,6 +16,7 @@ from forecourt.schema import PATH, schema, text
 from tests import test_docs
 
 
+@functools.cache
 def validator() -> jsonschema_rs.Validator:
     """Return what validates policy files as editors do."""
     return jsonschema_rs.validator_for(schema())
