@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from forecourt import cli
 from forecourt.cli import main
+from forecourt.inspection import spelt_value
 
 APP = """
 from fastapi import FastAPI, WebSocket
@@ -204,7 +204,7 @@ def test_the_module_is_a_command_too() -> None:
 
 def test_a_policy_that_is_no_model_is_spelt_as_python_writes_it() -> None:
     """Sets and numbers stand in a table as they stand in a config."""
-    assert cli._spelt({"a"}) == "{'a'}"
+    assert spelt_value({"a"}) == "{'a'}"
 
 
 ISSUED = """

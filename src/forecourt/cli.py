@@ -2,6 +2,9 @@
 
 forecourt check module:app     exit 1 and one line for each thing that would stop it at startup
 forecourt show module:app      endpoint, path, policies, and where each came from
+forecourt explain module:app GET /records/1   what would be decided of a call now, and why; nothing is consumed
+forecourt diff OLD NEW         what differs between two configs, and where protection is loosened
+forecourt schema            the JSON Schema of a policy file, for editors
 forecourt audit …              check that an audit trail is as it was written
 forecourt init module:app      print a policy file to begin with
 forecourt secrets …            make keys that seal and sign, say which a config has
@@ -18,11 +21,23 @@ import argparse
 import sys
 from collections.abc import Callable, Iterable, Sequence
 
-from forecourt import cli_audit, cli_auth, cli_credits, cli_init, cli_jobs, cli_limits, cli_secrets, cli_worker
+from forecourt import (
+    cli_audit,
+    cli_auth,
+    cli_credits,
+    cli_diff,
+    cli_explain,
+    cli_init,
+    cli_jobs,
+    cli_limits,
+    cli_schema,
+    cli_secrets,
+    cli_worker,
+)
 from forecourt.cli_app import imported
 from forecourt.config import ResolvedPolicy
 from forecourt.errors import ConfigError, StoreError
-from forecourt.inspection import Inspection, inspect
+from forecourt.inspection import Inspection, inspect, spelt_value
 from forecourt.routing import Endpoint
 
 
@@ -49,6 +64,9 @@ def _parser() -> argparse.ArgumentParser:
         command.set_defaults(run=run)
         if name == "check":
             command.add_argument("--strict", action="store_true", help="also say what is weak")
+    cli_explain.add_to(commands)
+    cli_diff.add_to(commands)
+    cli_schema.add_to(commands)
     cli_credits.add_to(commands)
     cli_jobs.add_to(commands)
     cli_limits.add_to(commands)
@@ -101,21 +119,12 @@ def _policies(policy: ResolvedPolicy | None) -> list[tuple[str, str]]:
     if policy is None:
         return [("nothing: named by no one, and there is no default", "")]
     said = [
-        (f"{field} = {_spelt(value)}", source.source)
+        (f"{field} = {spelt_value(value)}", source.source)
         for field, source in policy.fields.items()
         if source.value is not None
         for value in (source.value if isinstance(source.value, tuple) else (source.value,))
     ]
     return [*said, *((f"skipped: {why}", "") for why in policy.skipped)] or [("off", "")]
-
-
-def _spelt(value: object) -> str:
-    """Spell a policy as Python would write it, without what is at its default."""
-    fields = getattr(type(value), "model_fields", None)
-    if fields is None:
-        return repr(value)
-    given = {name: getattr(value, name) for name, field in fields.items() if getattr(value, name) != field.default}
-    return f"{type(value).__name__}({', '.join(f'{name}={said!r}' for name, said in given.items() if said != {})})"
 
 
 if __name__ == "__main__":

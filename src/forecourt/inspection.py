@@ -1,11 +1,13 @@
 """What a config does to an app, looked at without starting it: endpoints, their policies, and what is wrong."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence, Set
 from typing import NamedTuple
 
 from starlette.middleware.cors import CORSMiddleware
+from starlette.routing import Host
 
 from forecourt.config import JobConfig, ResolvedPolicy
+from forecourt.config_weaknesses import weaknesses
 from forecourt.errors import ConfigError
 from forecourt.layers.authenticating import opened
 from forecourt.middleware import PolicyMiddleware
@@ -24,9 +26,59 @@ class Inspection(NamedTuple):
     config: JobConfig
 
 
+class Guarded(NamedTuple):
+    """What guards an app: the config, the app's routes, and the names of the layers that are installed."""
+
+    config: JobConfig
+    table: RouteTable
+    layers: tuple[str, ...]
+
+
 def inspect(app: ASGIApp) -> Inspection:
     """Look at an app that has a PolicyMiddleware; ConfigError when it has none."""
     outermost = _built(app)
+    config, table, layers = _guarded(app, outermost)
+    try:
+        problems = [*config.check(table.endpoints, in_order(layers)), *_unusable(config)]
+    except ConfigError as error:
+        problems = list(error.problems)
+    resolved = [(endpoint, config.policy_for(endpoint.name, endpoint.protocol)) for endpoint in table.endpoints]
+    weak = [*weaknesses(config, resolved), *([] if _by_host(outermost) else _never_run(table))]
+    return Inspection(resolved, problems, weak, _hints(outermost), config)
+
+
+def _by_host(outermost: object) -> bool:
+    """Return whether it depends on the host which route runs."""
+    routes = [route for layer in _inward(outermost) for route in getattr(layer, "routes", ())]
+    return any(isinstance(route, Host) for route in routes)
+
+
+def _never_run(table: RouteTable) -> Iterator[str]:
+    """Tell of routes that an earlier one hides, as `/records/{id}` hides `/records/new`."""
+    for endpoint in table.endpoints:
+        if "{" in endpoint.path or endpoint.protocol != "http" or not endpoint.path.startswith("/"):
+            continue
+        hidden_by = [_resolved(table, method, endpoint.path) for method in sorted(endpoint.methods or ("GET",))]
+        other = hidden_by[0]
+        if other is not None and endpoint not in hidden_by and other.handler is not endpoint.handler:
+            yield (
+                f'endpoint "{endpoint.name}" ({endpoint.path}) never runs: "{other.name}" ({other.path}) answers first;'
+                " add its route before that one"
+            )
+
+
+def _resolved(table: RouteTable, method: str, path: str) -> Endpoint | None:
+    scope: Scope = {"type": "http", "method": method, "path": path, "root_path": "", "headers": [], "query_string": b""}
+    return table.resolve(scope).endpoint
+
+
+def guarded(app: ASGIApp) -> Guarded:
+    """Return what guards an app that has a PolicyMiddleware; ConfigError when it has none, or its layers misfit."""
+    config, table, layers = _guarded(app, _built(app))
+    return Guarded(config, table, in_order(layers))
+
+
+def _guarded(app: ASGIApp, outermost: object) -> Guarded:
     found = [layer for layer in _inward(outermost) if isinstance(layer, PolicyMiddleware)]
     if not found:
         raise ConfigError("the app has no PolicyMiddleware: app.add_middleware(PolicyMiddleware, config=config)")
@@ -34,18 +86,19 @@ def inspect(app: ASGIApp) -> Inspection:
     mine = [stack for stack in found if stack.config is config]
     scope: Scope = {"type": "lifespan", "app": app}
     table = RouteTable.compile(mine[-1].app, config.routes, scope)
-    layers = tuple(layer for stack in mine for layer in stack.layers)
-    try:
-        problems = [*config.check(table.endpoints, in_order(layers)), *_unusable(config)]
-    except ConfigError as error:
-        problems = list(error.problems)
-    return Inspection(
-        [(endpoint, config.policy_for(endpoint.name, endpoint.protocol)) for endpoint in table.endpoints],
-        problems,
-        [] if config.flood_guard else ["flood_guard is off: unknown paths and bad credentials are counted by no one"],
-        _hints(outermost),
-        config,
-    )
+    return Guarded(config, table, tuple(layer for stack in mine for layer in stack.layers))
+
+
+def spelt_value(value: object) -> str:
+    """Spell a policy as Python would write it, without what is at its default and what is not to be shown."""
+    fields = getattr(type(value), "model_fields", None)
+    if isinstance(value, Set):
+        return f"{{{', '.join(sorted(map(repr, value)))}}}"
+    if fields is None:
+        return repr(value)
+    shown = {name: getattr(value, name) for name, field in fields.items() if field.repr}
+    given = {name: said for name, said in shown.items() if said != fields[name].default and said != {}}
+    return f"{type(value).__name__}({', '.join(f'{name}={spelt_value(said)}' for name, said in given.items())})"
 
 
 def _unusable(config: JobConfig) -> Sequence[str]:

@@ -20,12 +20,14 @@ from typing import NamedTuple, cast
 from forecourt.clients import Clients
 from forecourt.config import EndpointLike, EndpointProtocol, JobConfig
 from forecourt.errors import ConfigError, StoreDown
-from forecourt.layers.identities import Identity, short, whole_of
+from forecourt.exchange import Exchange
+from forecourt.layers.identities import Identity, identity_of, short, whole_of
 from forecourt.layers.limits import STATES, named
 from forecourt.ledger import Account
 from forecourt.policies.rate_limit import RateLimit
 from forecourt.policies.wording import nearest
 from forecourt.principals import Keys, Principal
+from forecourt.routing import Endpoint
 from forecourt.stores.contract import Question, Settlement, Store
 from forecourt.types import SECOND
 
@@ -87,6 +89,18 @@ class Limits:
         asked = self._counting(endpoint, identity)
         questions = {each.key: _question(each, tier) for each in asked}
         values = await self._values([question for question in questions.values() if question])
+        return [_standing(each, tier, values.get(each.key)) for each in asked]
+
+    async def look(self, exchange: Exchange, endpoint: Endpoint) -> list[Standing]:
+        """Return where the caller of this exchange stands with each limit of an endpoint; consumes nothing."""
+        policy = self._config.policy_for(endpoint.name, endpoint.protocol)
+        tier = exchange.principal.tier if exchange.principal else None
+        asked: list[_Asked] = []
+        for limit, name, bucket in named(policy.rate_limit if policy else (), endpoint.name):
+            identity = identity_of(limit.key, endpoint, self._config.key_functions, limit.name)(exchange)
+            asked.append(_Asked(limit, name, self._keys.key(STATES[limit.operation(None)[0]], bucket, *identity)))
+        questions = [question for question in (_question(each, tier) for each in asked) if question]
+        values = await self._values(questions)
         return [_standing(each, tier, values.get(each.key)) for each in asked]
 
     async def reset(self, endpoint: str, identity: Account, name: str | None = None) -> list[str]:

@@ -67,7 +67,7 @@ FLOORS = (
     ),
     ("layers", "jobs", "db", "database_opening"),
     ("stack", "observers", "middleware", "limits"),
-    ("integrations", "inspection", "cli*", "testing*"),
+    ("integrations", "inspection", "explanation", "schema", "cli*", "testing*"),
     ("__init__",),
 )
 """What lies on which floor, lowest first; imports go to the same floor or down."""
