@@ -12,6 +12,7 @@ from sqlalchemy import select
 from forecourt import EndpointPolicy, JobConfig, Offload, PolicyMiddleware
 from forecourt.db import cached
 from forecourt.db import session as sessions
+from forecourt.policies.database import Database
 from tests.db.service import Record, Session, client, create_tables, lived
 
 
@@ -19,7 +20,7 @@ def service(database: str) -> FastAPI:
     """Build a service that makes records by jobs."""
     quiet = EndpointPolicy(metrics="off", tracing="off", logging="off")
     policies = {"make": EndpointPolicy(offload=Offload(max_attempts=1))}
-    config = JobConfig(default=quiet, endpoints=policies, databases={"main": database})
+    config = JobConfig(default=quiet, endpoints=policies, databases={"main": Database(url=database)})
     app = FastAPI()
     app.add_middleware(PolicyMiddleware, config=config)
 
