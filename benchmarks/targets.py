@@ -223,6 +223,7 @@ TARGETS = (
     Target("access log / the best peer", 0.4, _best("observers", "logs", "forecourt, logging")),
     Target("the breaker / pybreaker, the cheapest peer", 1.5, _added_by("peers", "breaker", "forecourt", "pybreaker")),
     Target("the breaker / interlock-cb", 0.5, _added_by("peers", "breaker", "forecourt", "interlock-cb")),
+    Target("sealing 16 kB at rest / MultiFernet", 0.2, _of("sealing", "sealing_16384", "forecourt", "MultiFernet")),
     Target("publish a job / the best peer", 0.667, _best("jobs", "publish", "forecourt")),
     Target("jobs a second / the best peer", 3, _best("jobs", "rate", "forecourt"), at_most=False),
 )

@@ -147,7 +147,6 @@ WRONG_CONFIGS: list[tuple[dict[str, object], str]] = [
         {"endpoints": {"a": "off"}},
         'endpoints."a": "off" is not allowed: must be an EndpointPolicy, in files a table of its fields',
     ),
-    ({"endpoints": {"a": {"encryption": {}}}}, 'endpoints."a".encryption: `encryption` is not in this version'),
     (
         {"endpoints": {"a": {"rate_limits": BUCKET}}},
         'endpoints."a".rate_limits: unknown word; did you mean "rate_limit"?',

@@ -4,6 +4,7 @@ forecourt check module:app     exit 1 and one line for each thing that would sto
 forecourt show module:app      endpoint, path, policies, and where each came from
 forecourt audit …              check that an audit trail is as it was written
 forecourt init module:app      print a policy file to begin with
+forecourt secrets …            make keys that seal and sign, say which a config has
 forecourt worker module:app    run the jobs of its queues
 forecourt jobs …               list, show, cancel and retry jobs
 forecourt credits …            grant credits, read a balance, read an account's journal
@@ -17,7 +18,7 @@ import argparse
 import sys
 from collections.abc import Callable, Iterable, Sequence
 
-from forecourt import cli_audit, cli_auth, cli_credits, cli_init, cli_jobs, cli_limits, cli_worker
+from forecourt import cli_audit, cli_auth, cli_credits, cli_init, cli_jobs, cli_limits, cli_secrets, cli_worker
 from forecourt.cli_app import imported
 from forecourt.config import ResolvedPolicy
 from forecourt.errors import ConfigError, StoreError
@@ -54,6 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     cli_auth.add_to(commands)
     cli_worker.add_to(commands)
     cli_audit.add_to(commands)
+    cli_secrets.add_to(commands)
     cli_init.add_to(commands)
     return parser
 

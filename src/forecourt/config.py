@@ -34,6 +34,7 @@ from forecourt.config_cache import CacheHandle
 from forecourt.config_check import EndpointLike, misfits
 from forecourt.config_credentials import Authenticators, Issuers, metadata_address, uncredited
 from forecourt.config_databases import Databases, Statements
+from forecourt.config_encryption import unsealable
 from forecourt.config_file import read
 from forecourt.config_health import HealthApp
 from forecourt.config_idempotency import unknown_databases
@@ -61,7 +62,7 @@ from forecourt.policies.endpoint import EndpointPolicy
 from forecourt.policies.flood_guard import FloodGuard
 from forecourt.policies.health import HealthChecks
 from forecourt.policies.issuer import Dpop, Introspection, TokenCache
-from forecourt.policies.keys import KeyRing, key_ring
+from forecourt.policies.keys import KeyProvider, KeyRing, key_ring
 from forecourt.policies.quantities import Count
 from forecourt.policies.telemetry import Telemetry
 from forecourt.policies.texts import WebAddress
@@ -99,8 +100,9 @@ class JobConfig(BaseSettings):
     possession are accepted. `revocation`: each call asks the store whether its token was revoked. `token_cache`: how
     many verified tokens a process remembers. `realm`: what challenges call the service. `tell_scopes`: a 403 names the
     scopes that the endpoint asks for. `resource`: the service's own address, of RFC 9728.
-    `queues`: where jobs wait, addresses by name. `keys`: secrets that sign jobs, audit records and nonces,
-    `["env:NAME"]`; the first signs, all verify. `audit_log`: the file, or in Python the sink, of the audit trail.
+    `queues`: where jobs wait, addresses by name. `keys`: secrets that seal records and sign jobs, audit records and
+    nonces, `["env:NAME"]`, or a function that returns them; the first seals and signs, all open and verify.
+    `audit_log`: the file, or in Python the sink, of the audit trail.
     `webhooks`: how callers are told of their jobs' ends. `upstreams`, `databases`: servers and databases that handlers
     use, by name.
 
@@ -149,7 +151,7 @@ class JobConfig(BaseSettings):
         default_factory=dict
     )
     audit_log: Annotated[object, PlainValidator(audit_sink)] = None
-    keys: Annotated[Sequence[str | bytes] | KeyRing | None, PlainValidator(key_ring)] = None
+    keys: Annotated[Sequence[str | bytes] | KeyRing | KeyProvider | None, PlainValidator(key_ring)] = None
     webhooks: Webhooks | None = None
 
     _policies: Policies = PrivateAttr()
@@ -272,6 +274,7 @@ class JobConfig(BaseSettings):
             *unknown_groups(self.endpoints, self.default, self.networks),
             *unknown_databases(self.endpoints, self.default, self.databases),
             *unsigned(self.endpoints, self.default, self.key_ring),
+            *unsealable(self.endpoints, self.default, self.key_ring),
         ]
         if wrong := [*disagreements(self.endpoints, self.default, self.key_functions), *disputed, *strange]:
             raise ConfigError(*wrong)

@@ -197,6 +197,8 @@ def _without_layer(policies: Sequence[ResolvedPolicy], layers: Sequence[str], *,
             if said.value is not None and field != "priority"
         ]
     for layer, what in used:
+        if layer == "encryption":
+            continue  # whoever stores seals: idempotency, cache, offload
         if layer not in layers:
             yield f"{what}: the stack has no {layer} layer; it has {', '.join(layers) or 'none'}"
 

@@ -14,6 +14,7 @@ from forecourt.policies.cache import Cache
 from forecourt.policies.circuit_breaker import CircuitBreaker
 from forecourt.policies.concurrency import Concurrency
 from forecourt.policies.credits import Credits
+from forecourt.policies.encryption import Encryption
 from forecourt.policies.endpoint import EndpointPolicy
 from forecourt.policies.idempotency import Idempotency
 from forecourt.policies.offload import Offload
@@ -106,6 +107,11 @@ class ResolvedPolicy:
     def offload(self) -> Offload | None:
         """How a call becomes a job; None when off."""
         return self._said("offload", Offload)
+
+    @property
+    def encryption(self) -> Encryption | None:
+        """What of it is sealed; None when off."""
+        return self._said("encryption", Encryption)
 
     @property
     def tracing(self) -> Tracing | None:

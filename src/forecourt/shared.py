@@ -3,11 +3,13 @@
 import weakref
 
 from forecourt.caching.caching import Caching
+from forecourt.caching.values import VALUES
 from forecourt.config import JobConfig
 from forecourt.errors import ConfigError
 from forecourt.fleet import Fleet
 from forecourt.responses import Renderer, render
 from forecourt.runtime import Runtime
+from forecourt.sealing import seal_of_default
 from forecourt.stores.contract import Store
 from forecourt.stores.memory import MemoryStore
 from forecourt.stores.observed import Trips
@@ -60,4 +62,6 @@ def _made(config: JobConfig, store: Store | None, clock: Clock, renderer: Render
         heartbeat=runtime.heartbeat,
         ordered="+cluster" in cache_url,
     )
+    if (seal := seal_of_default(config, "value")) is not None:
+        caching.seals[VALUES] = seal
     return Shared(runtime, caching, trips)

@@ -34,6 +34,7 @@ FLOORS = (
     ("policies", "core", "works", "breaker*", "deadlines", "surroundings", "upstream*"),
     (
         "auth",
+        "ciphers",
         "config*",
         "decisions",
         "redaction",
@@ -44,6 +45,7 @@ FLOORS = (
         "principals",
         "lifespan",
         "limit_fields",
+        "sealing",
         "stores",
         "leases",
         "fleet",
@@ -74,6 +76,7 @@ REQUIRED = frozenset({"pydantic", "pydantic_core", "pydantic_settings", "starlet
 """Packages that are always there: those that pyproject.toml names, and pydantic's own core."""
 
 OPTIONAL = {
+    "cryptography": ("forecourt.ciphers",),
     "fastapi": ("forecourt.integrations",),
     "hiredis": ("forecourt.stores.redis",),
     "httpx": ("forecourt.auth.fetching", "forecourt.upstream_transport"),

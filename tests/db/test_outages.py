@@ -21,18 +21,20 @@ bounded = policies(
 )
 
 
+patient = policies(show=EndpointPolicy(timeout=Timeout(seconds=3)))
+"""A call that is not told within its deadline is told 504 by the timeout."""
+
+
 async def test_a_database_that_stops_is_503_within_the_deadline_and_heals(postgres: Postgres) -> None:
     """Under load: everybody is told in time, the breaker opens, and once the server is back all is well."""
     breaker = CircuitBreaker(fail_max=3, reset_timeout=0.2)
     database = Database(url=postgres.url, pool=4, circuit_breaker=breaker)
-    config = bounded(databases={"main": database})
+    config = patient(databases={"main": database})
     async with running(config) as calling:
         await calling.post("/records/first")
         assert (await calling.get("/records/1")).status_code == 200
         postgres.stop()
-        began = time.monotonic()
         answers = await asyncio.gather(*(calling.get("/records/1") for _ in range(40)))
-        assert time.monotonic() - began < 3
         assert {answer.status_code for answer in answers} == {503}
         assert config.breaker("main").state == "open"
         refused = await calling.get("/records/1")

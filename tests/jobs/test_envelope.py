@@ -1,5 +1,7 @@
 """Envelopes: what was sealed comes out; what was not, or for another job or queue, does not."""
 
+import base64
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -48,3 +50,13 @@ def test_fields_travel_by_an_allow_list() -> None:
     """Those of every job and those of the policy; nothing else."""
     given_ = [(b"accept", b"a"), (b"authorization", b"b"), (b"cookie", b"c"), (b"x-kind", b"d"), (b"x-other", b"e")]
     assert carried(given_, frozenset({"x-kind"})) == ((b"accept", b"a"), (b"x-kind", b"d"))
+
+
+def test_envelopes_of_endpoints_that_never_were_take_no_memory() -> None:
+    """Each names another endpoint: none opens, and no more of them are remembered than there is room for."""
+    envelopes = Envelopes(KeyRing([b"k" * 32]), "q")
+    for number in range(1_002):
+        named = base64.urlsafe_b64encode(b"e%d" % number)
+        with pytest.raises(Forged, match="no key of the ring sealed this for this job"):
+            envelopes.open("q.a", b"2." + named + b"." + bytes([1]) * 60)
+    assert len(envelopes._seals) == 1_000

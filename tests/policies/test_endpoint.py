@@ -22,14 +22,6 @@ def test_unknown_words() -> None:
     assert refusal("preset") == "`preset` is a word of config files only"
 
 
-def test_words_of_later_versions() -> None:
-    """A field that the design names and nothing enforces yet is said to be absent; none is both."""
-    assert EndpointPolicy.later
-    assert not EndpointPolicy.later & set(EndpointPolicy.model_fields)
-    for word in EndpointPolicy.later:
-        assert refusal(word) == f"`{word}` is not in this version"
-
-
 def test_it_cannot_be_changed() -> None:
     """An endpoint policy is frozen; equal ones are equal, and hash alike."""
     policy = EndpointPolicy(rate_limit=[FixedWindow(limit=1, window=1)])

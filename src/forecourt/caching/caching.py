@@ -13,6 +13,7 @@ from collections.abc import Callable, Coroutine, Iterable, Sequence
 
 from forecourt.caching.flights import Flights
 from forecourt.caching.guard import Guard
+from forecourt.caching.sealing import IN_THREAD, opened, sealed
 from forecourt.caching.spots import NOTHING, Found, Spot
 from forecourt.caching.tier import Tier
 from forecourt.core import cache as ops
@@ -20,6 +21,7 @@ from forecourt.core.caching.entries import Entry, Head, decode_head, encode_head
 from forecourt.core.caching.keys import digest
 from forecourt.errors import StoreError
 from forecourt.leases import Heartbeat, Kept
+from forecourt.sealing import Seal
 from forecourt.stores.contract import Answer, Question, Settlement, Store
 from forecourt.types import SECOND, Clock
 
@@ -36,7 +38,6 @@ TAG_TTL = 31 * 86_400 * SECOND
 
 MOST_INFLATED = 64 * 1024 * 1024
 _LEAST_COMPRESSED = 1024
-_IN_THREAD = 256 * 1024
 _KNOWN_TAGS = 10_000
 _MOST_QUEUED = 100_000
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
@@ -76,6 +77,8 @@ class Caching:
         log = f"{namespace}:{{cache}}:log"
         self.guard = Guard(store, clock, self.tier, log, self._own) if store is not None else None
         self._tag_ids: dict[str, str] = {}
+        self.seals: dict[str, Seal] = {}
+        """What seals the kept answers of these endpoints in the store; of others they are plain there."""
         self._queued: dict[tuple[str, bool], None] = {}
         self._flushing: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -181,6 +184,8 @@ class Caching:
         if self._queued and any(tag in spot.tags for tag, _ in self._queued):
             return None
         try:
+            if (seal := self._seal(spot)) is not None:
+                head, body = opened(seal, self._stored(spot), head, body)
             kept: Head = decode_head(head)
             whole = _inflated(body) if kept.compressed else body
         except (ValueError, zlib.error):
@@ -226,6 +231,8 @@ class Caching:
             head = encode_head(entry, age, compressed=compressed)
         except ValueError:
             return self.release(spot, own)
+        if (seal := self._seal(spot)) is not None:
+            head, body = await sealed(seal, self._stored(spot), head, body)
         args = (spot.variant, spot.names_text, head, body, own, max(0, entry.life.fresh - age), keep)
         self._tell(Settlement("cache_fill", self._key(spot), args))
 
@@ -258,6 +265,12 @@ class Caching:
         assert self._settle is not None
         if not self.down:
             self._settle([settlement])
+
+    def _seal(self, spot: Spot) -> Seal | None:
+        return self.seals.get(str(spot.parts[0])) if self.seals else None
+
+    def _stored(self, spot: Spot) -> str:
+        return f"{self._key(spot)} {spot.variant} {spot.names_text}"
 
     def _key(self, spot: Spot) -> str:
         return f"{self._namespace}:{{{digest(spot.parts)}}}:cache"
@@ -338,7 +351,7 @@ async def _packed(entry: Entry) -> tuple[bool, bytes]:
     encoded = any(name == b"content-encoding" for name, _ in entry.headers)
     if len(entry.body) < _LEAST_COMPRESSED or encoded or not any(kind.startswith(_TEXT) for kind in kinds):
         return False, entry.body
-    if len(entry.body) > _IN_THREAD:
+    if len(entry.body) > IN_THREAD:
         packed = await asyncio.to_thread(zlib.compress, entry.body, 1)
     else:
         packed = zlib.compress(entry.body, 1)

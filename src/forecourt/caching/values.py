@@ -19,6 +19,9 @@ Value = TypeVar("Value")
 _PATIENCE = 5 * SECOND
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.005, 0.05
 _MOST_ROUNDS = 3
+VALUES = "\0value"
+"""What stands in a spot's parts where an answer has its endpoint."""
+
 _BYTES, _JSON = (b"kind", b"bytes"), (b"content-type", b"application/json")
 
 
@@ -29,7 +32,7 @@ async def get_or_set(
     life = Life(microseconds(ttl))
     ids = tuple(caching.tag_id(tag) for tag in sorted(set(tags)))
     for _ in range(_MOST_ROUNDS):
-        spot = Spot(("\0value", key), (), (), ids, caching.tier.position)
+        spot = Spot((VALUES, key), (), (), ids, caching.tier.position)
         now = caching.clock.now()
         entry = caching.tier.get(spot.parts, spot.selection) if caching.tier_serves(now) else None
         if _fresh(entry, now):

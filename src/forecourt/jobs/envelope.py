@@ -1,27 +1,35 @@
 """What a job carries to its worker: the request, and the verified principal instead of any credential.
 
-An envelope is `1.<key id>.<HMAC-SHA256>.<JSON>`. Whoever can write to the queue could otherwise invent a principal: so
-a worker opens only what a key of the ring signed, for the queue and the job id that it came under. Headers travel by an
-allow-list; fields that carry credentials are on none.
+An envelope is `1.<key id>.<HMAC-SHA256>.<JSON>`, or, where the endpoint's policy says `at_rest`, `2.<endpoint>.` and
+the sealed JSON, the endpoint in base64url; both are opened, whatever the policy says by then. Whoever can write to the
+queue could otherwise invent a principal: so a worker opens only what a key of the ring signed or sealed, for the queue
+and the job id that it came under. Headers travel by an allow-list; fields that carry credentials are on none.
 """
 
 import base64
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
 
+from forecourt.core.sealed import VERSION as _SEALED_RESULT
+from forecourt.core.sealed import Unopened
+from forecourt.errors import ConfigError
 from forecourt.policies.keys import KeyRing
 from forecourt.principals import Principal
 from forecourt.responses import Header
+from forecourt.sealing import Seal, seal_by, tenant_of
 
-VERSION = b"1"
+VERSION, SEALED = b"1", b"2"
 PURPOSE = "job envelope"
 
 CARRIED = frozenset(
     {"accept", "accept-language", "baggage", "content-type", "host", "traceparent", "tracestate", "x-request-id"}
 )
 """Request fields that every job carries; a policy's `headers` adds others."""
+
+_MOST_SEALS = 1_000
+"""Endpoints whose keys are remembered: an envelope may name one that never was."""
 
 
 class Forged(Exception):
@@ -39,11 +47,15 @@ class Refund:
 
 
 class Callback(NamedTuple):
-    """Who is told of a job's end: an address, whose secrets sign (empty: the service's own), and the job's place."""
+    """Who is told of a job's end: an address, whose secrets sign (empty: the service's own), and the job's place.
+
+    `at_rest`: what waits to be told is sealed, as the job is.
+    """
 
     url: str
     owner: str
     location: str = ""
+    at_rest: bool = False
 
 
 class Delivery(NamedTuple):
@@ -75,23 +87,31 @@ class JobRequest:
     refund: Refund | None = None
     callback: Callback | None = None
     delivery: Delivery | None = None
+    at_rest: bool = False
+    """Whether it and its result are sealed."""
 
 
 class Envelopes:
-    """Seals and opens the envelopes of one queue."""
+    """Signs or seals, and opens, the envelopes of one queue, and the results of its jobs."""
 
     def __init__(self, ring: KeyRing, queue: str) -> None:
         self._ring = ring
         self._queue = queue
+        self._seals: dict[tuple[str, str], Seal] = {}
 
     def seal(self, job: str, request: JobRequest) -> bytes:
-        """Return the signed envelope of a job."""
+        """Return the envelope of a job, signed, or sealed where the request says so."""
         text = json.dumps(_written(request), separators=(",", ":")).encode()
+        if request.at_rest:
+            sealed = self._seal("job", request.endpoint).seal(text, self._stored(job))
+            return b".".join((SEALED, base64.urlsafe_b64encode(request.endpoint.encode()), sealed))
         name, signature = self._ring.sign(PURPOSE, self._signed(job, text))
         return b".".join((VERSION, name.encode(), signature.encode(), text))
 
     def open(self, job: str, envelope: bytes) -> JobRequest:
         """Return the request of a job; Forged where that is not what was sealed for it."""
+        if envelope.startswith(SEALED + b"."):
+            return self._opened(job, envelope)
         parts = envelope.split(b".", 3)
         if len(parts) != 4 or parts[0] != VERSION:
             raise Forged("not an envelope of this version")
@@ -100,6 +120,55 @@ class Envelopes:
         if not self._ring.verify(PURPOSE, *told, self._signed(job, text)):
             raise Forged("no key of the ring signed this for this job")
         return _read(json.loads(text))
+
+    def kept(self, job: str, request: JobRequest, result: bytes) -> bytes:
+        """Return a result as the queue keeps it: sealed where the request was."""
+        if not request.at_rest:
+            return result
+        whose = json.dumps(tenant_of(request.principal)).encode()
+        return self._seal("result", request.endpoint).seal(whose + b"\n" + result, self._stored(job))
+
+    def result(self, job: str, endpoint: str, stored: bytes, tenant: str | None, *, at_rest: bool) -> bytes:
+        """Return the result that `kept` was given; ValueError where it does not open, or is another tenant's.
+
+        A plain one is a ValueError too where the endpoint's results are to be sealed.
+        """
+        if at_rest and not stored.startswith(_SEALED_RESULT):
+            raise Unopened
+        whose, result = self._result(job, endpoint, stored)
+        if whose is not None and json.loads(whose) != tenant:
+            raise Unopened
+        return result
+
+    def any_result(self, job: str, endpoint: str, stored: bytes) -> bytes:
+        """Return the result that `kept` was given, to an operator; ValueError where it does not open."""
+        return self._result(job, endpoint, stored)[1]
+
+    def _result(self, job: str, endpoint: str, stored: bytes) -> tuple[bytes | None, bytes]:
+        if not stored.startswith(_SEALED_RESULT):
+            return None, stored
+        whose, _, result = self._seal("result", endpoint).open(stored, self._stored(job)).partition(b"\n")
+        return whose, result
+
+    def _opened(self, job: str, envelope: bytes) -> JobRequest:
+        try:
+            _, named, sealed = envelope.split(b".", 2)
+            endpoint = base64.urlsafe_b64decode(named).decode()
+            text = self._seal("job", endpoint).open(sealed, self._stored(job))
+        except (ConfigError, ValueError):
+            raise Forged("no key of the ring sealed this for this job") from None
+        return replace(_read(json.loads(text)), at_rest=True)
+
+    def _seal(self, layer: str, endpoint: str) -> Seal:
+        seal = self._seals.get((layer, endpoint))
+        if seal is None:
+            seal = seal_by(self._ring, layer, endpoint)
+            if len(self._seals) < _MOST_SEALS:
+                self._seals[layer, endpoint] = seal
+        return seal
+
+    def _stored(self, job: str) -> str:
+        return f"{self._queue}\n{job}"
 
     def _signed(self, job: str, text: bytes) -> bytes:
         return b"\n".join((VERSION, self._queue.encode(), job.encode(), text))

@@ -12,6 +12,7 @@ from typing import Self
 
 from forecourt.config import JobConfig
 from forecourt.core.jobs import Status
+from forecourt.core.sealed import Unopened
 from forecourt.core.webhooks import secrets_for
 from forecourt.errors import ConfigError
 from forecourt.jobs.queue import Lists, Queue, Record
@@ -62,9 +63,16 @@ class Jobs:
         return await (await self._of(job)).look(job)
 
     async def result(self, job: str) -> JobResult | None:
-        """Return what the handler answered last, if it is kept."""
-        stored = await (await self._of(job)).result(job)
-        return JobResult.read(stored) if stored else None
+        """Return what the handler answered last, if it is kept; ConfigError where the config's keys do not open it."""
+        queue = await self._of(job)
+        record, stored = await queue.look(job), await queue.result(job)
+        if record is None or not stored:
+            return None
+        envelopes = self._queues.envelopes(job.partition(".")[0])
+        try:
+            return JobResult.read(envelopes.any_result(job, record.endpoint, stored))
+        except Unopened:
+            raise ConfigError(f'the result of "{job}" was sealed, and no key of the config opens it') from None
 
     async def cancel(self, job: str) -> Record | None:
         """End a job unless it has ended; return what is known of it then."""

@@ -197,8 +197,8 @@ class _Transaction:
         state = jobs.renewed(self._known(held.id), held.token, self._now + held.lease)
         if state is None:
             return False
-        words = "UPDATE jobs SET due = ?2, progress = ?3, note = ?4 WHERE queue = ?1 AND id = ?5"
-        self._ask(words, state.until, held.progress, held.note, held.id)
+        words = "UPDATE jobs SET due = ?, progress = ?, note = ? WHERE id = ? AND queue = ?"
+        self._change(words, state.until, held.progress, held.note, held.id)
         return True
 
     def finish(self, job: str, token: str, ending: Ending) -> Record | None:
@@ -207,7 +207,7 @@ class _Transaction:
             return None
         self._become(job, state)
         if ending.kind == "done" or isinstance(state, Dead):
-            self._ask("UPDATE jobs SET result = ?2 WHERE queue = ?1 AND id = ?3", ending.result or None, job)
+            self._change("UPDATE jobs SET result = ? WHERE id = ? AND queue = ?", ending.result or None, job)
         return self._surely(job)
 
     def record(self, job: str) -> Record | None:
@@ -227,8 +227,8 @@ class _Transaction:
         state = jobs.redriven(self._known(job), self._now)
         if state is None:
             return None
-        words = "UPDATE jobs SET deadline = ?2 + expires, result = NULL, reason = '' WHERE queue = ?1 AND id = ?3"
-        self._ask(words, self._now, job)
+        words = "UPDATE jobs SET deadline = ? + expires, result = NULL, reason = '' WHERE id = ? AND queue = ?"
+        self._change(words, self._now, job)
         self._become(job, state)
         return self._surely(job)
 
@@ -274,14 +274,15 @@ class _Transaction:
         return job
 
     def _line_up(self, job: str, owner: str) -> None:
-        self._ask("UPDATE jobs SET place = ?2 WHERE queue = ?1 AND id = ?3", self._next(), job)
+        self._change("UPDATE jobs SET place = ? WHERE id = ? AND queue = ?", self._next(), job)
         self._ask("INSERT OR IGNORE INTO lines VALUES (?, ?, ?)", owner, self._next())
 
     def _leave_line(self, job: str) -> None:
         self._ask("UPDATE jobs SET place = NULL WHERE queue = ? AND id = ?", job)
         self._ask(
-            "DELETE FROM lines WHERE queue = ?1 AND owner = (SELECT owner FROM jobs WHERE queue = ?1 AND id = ?2)"
-            " AND NOT EXISTS (SELECT 1 FROM jobs WHERE queue = ?1 AND owner = lines.owner AND place IS NOT NULL)",
+            "DELETE FROM lines WHERE queue = ?"
+            " AND owner = (SELECT owner FROM jobs WHERE jobs.queue = lines.queue AND id = ?) AND NOT EXISTS"
+            " (SELECT 1 FROM jobs WHERE jobs.queue = lines.queue AND owner = lines.owner AND place IS NOT NULL)",
             job,
         )
 
@@ -290,9 +291,9 @@ class _Transaction:
         due = state.due if isinstance(state, Queued) else state.until if isinstance(state, Leased) else 0
         token = state.token if isinstance(state, Leased) else ""
         reason = state.reason if isinstance(state, Failed | Dead) else ""
-        self._ask(
-            "UPDATE jobs SET state = ?2, attempts = ?3, due = ?4, token = ?5, reason = ?6, changed = ?7"
-            " WHERE queue = ?1 AND id = ?8",
+        self._change(
+            "UPDATE jobs SET state = ?, attempts = ?, due = ?, token = ?, reason = ?, changed = ?"
+            " WHERE id = ? AND queue = ?",
             *(jobs.status_of(state), state.attempts, due, token, reason, self._now, job),
         )
         if isinstance(state, Leased):
@@ -353,3 +354,7 @@ class _Transaction:
 
     def _ask(self, words: str, *values: object) -> sqlite3.Cursor:
         return self._file.execute(words, (self._queue, *values))
+
+    def _change(self, words: str, *values: object) -> None:
+        """Run words that name the queue last."""
+        self._file.execute(words, (*values, self._queue))

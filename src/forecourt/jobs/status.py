@@ -21,6 +21,7 @@ from forecourt.jobs.queues import JobQueues
 from forecourt.jobs.results import JobResult
 from forecourt.policies.offload import WEBHOOKS
 from forecourt.responses import OVERLOADED, STORE_UNAVAILABLE, TYPES, Problem
+from forecourt.sealing import at_rest, tenant_of
 from forecourt.types import SECOND
 
 NOT_FOUND = Problem(404, "Not Found", TYPES + "no-such-job", "There is no such job, or it is not yours.")
@@ -102,7 +103,8 @@ class JobEndpoints:
             stored = await queue.result(record.id)
         except StoreError:
             return _problem(STORE_UNAVAILABLE)
-        return _problem(NOT_READY) if stored is None else JobResult.read(stored).response()
+        result = None if stored is None else self._read(request.scope[KEY], record, stored)
+        return _problem(NOT_READY) if result is None else result.response()
 
     async def cancel(self, request: Request) -> Response:
         """End the job: 204, also where it was cancelled before; 409 where it has ended otherwise."""
@@ -116,6 +118,17 @@ class JobEndpoints:
         if record.status != "cancelled":
             return _problem(Problem(409, "Conflict", TYPES + "job-ended", f"This job has {record.status}."))
         return Response(status_code=204)
+
+    def _read(self, exchange: Exchange, record: Record, stored: bytes) -> JobResult | None:
+        """Return a result; None where it does not open."""
+        envelopes = self._queues.envelopes(record.id.partition(".")[0])
+        sealed = at_rest(exchange.runtime.config, record.endpoint)
+        tenant = tenant_of(exchange.principal)
+        try:
+            plain = envelopes.result(record.id, record.endpoint, stored, tenant, at_rest=sealed)
+        except ValueError:
+            return None
+        return JobResult.read(plain)
 
     def _listing(self) -> Iterator[Lists]:
         """Yield the queues of jobs that know whose they are."""

@@ -145,7 +145,9 @@ class Deliveries:
         return _Answer(status, f"answered {status}")
 
     async def _publish(self, name: str, delivery: Delivery, delay: int, body: bytes = b"") -> None:
-        request = JobRequest(WEBHOOKS, "POST", "/", b"", "", "https", (), body, delivery=delivery)
+        request = JobRequest(
+            WEBHOOKS, "POST", "/", b"", "", "https", (), body, delivery=delivery, at_rest=delivery.callback.at_rest
+        )
         kept = GONE if delivery.kind == "gone" else _KEPT
         last = pause(delivery.attempt, 0) is None
         terms = (1 if last else _ATTEMPTS, _LEASE, delay, delay + DAY, kept, _MOST)

@@ -120,6 +120,8 @@ class Worker:
                 await self._finish(claimed, Ending("failed", reason="its envelope is not ours"))
                 return
             status, ending = await self._attempt(at_work, request)
+            if ending is not None and ending.result:
+                ending = ending._replace(result=self._envelopes.kept(claimed.id, request, ending.result))
             if ending is not None and (record := await self._finish(claimed, ending)) and record.ended:
                 await self._ended(request, record, status)
         except Exception:

@@ -24,6 +24,7 @@ from forecourt.policies import Cache
 from forecourt.responses import Header
 from forecourt.routing import Endpoint
 from forecourt.runtime import Runtime
+from forecourt.sealing import seal_of
 from forecourt.stores.contract import Answer, Question, Settlement
 from forecourt.types import ASGIApp, Receive, Scope, Send
 
@@ -44,6 +45,8 @@ class CacheLayer:
         self.app = app
         self._caching = caching
         self._clock = runtime.clock
+        if (seal := seal_of(runtime.config, "cache", endpoint.name)) is not None:
+            caching.seals[endpoint.name] = seal
         self._visits = Visits(policy, endpoint, caching, uri=uri)
         self._rules = rules_of(policy, caching, self._visits)
 

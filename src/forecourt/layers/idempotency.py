@@ -46,6 +46,7 @@ from forecourt.principals import digest
 from forecourt.responses import INTERNAL_ERROR, STORE_UNAVAILABLE, Refusal
 from forecourt.routing import Endpoint
 from forecourt.runtime import Runtime
+from forecourt.sealing import seal_of, tenant_of
 from forecourt.stores.contract import Answer, Question, Settlement
 from forecourt.types import SECOND, ASGIApp, Receive, Scope, Send
 
@@ -88,6 +89,7 @@ class IdempotencyLayer:
         self._endpoint = endpoint.name
         self._identity = identity_of(policy.key or "principal", endpoint, runtime.config.key_functions)
         self._keys = runtime.keys
+        self._seal = seal_of(runtime.config, "idempotency", endpoint.name)
         self._clock = runtime.clock
         self._heartbeat = runtime.heartbeat
         self._waiting = Waiting(runtime.store, runtime.clock)
@@ -164,7 +166,7 @@ class IdempotencyLayer:
             return
         fingerprint = claim.work.request.fingerprint if claim.work else claim.before
         if how == "complete" and claim.work:
-            answer = self._encoded(claim.work.recorder)
+            answer = self._kept_as(exchange, claim, self._encoded(claim.work.recorder))
             args = (exchange.id, self._ttl, fingerprint, answer)
             yield Settlement("idempotency_complete", claim.key, args, durable=True)
         else:
@@ -201,7 +203,7 @@ class IdempotencyLayer:
             return self._later(exchange) if self._wait else exchange.refuse(IN_PROGRESS, retry_after=1)
         if values[0] == DONE:
             try:
-                kept = decode(_bytes(values[3]))
+                kept = decode(self._plain(exchange, _bytes(values[3])))
             except ValueError:
                 return exchange.refuse(UNKNOWN)
             return Replay(exchange, kept, _bytes(values[2]), self._started)
@@ -238,6 +240,18 @@ class IdempotencyLayer:
             return encode(StoredResponse(status, headers, b"".join(recorder.parts), self._clock.now(), flags))
         except ValueError:
             return encode(StoredResponse(status, (), b"", self._clock.now(), BODY_NOT_KEPT))
+
+    def _kept_as(self, exchange: Exchange, claim: _Claim, answer: bytes) -> bytes:
+        """Return an answer as the store keeps it: sealed, where the policy says so."""
+        return answer if self._seal is None else self._seal.seal(answer, claim.key, tenant_of(exchange.principal))
+
+    def _plain(self, exchange: Exchange, kept: bytes) -> bytes:
+        """Return what `_kept_as` was given; ValueError where that cannot be known."""
+        return (
+            kept
+            if self._seal is None
+            else self._seal.open(kept, self._claim(exchange).key, tenant_of(exchange.principal))
+        )
 
     def _kept(self, claim: _Claim) -> Kept:
         return Kept("idempotency_renew", claim.key, self._lease)

@@ -39,6 +39,7 @@ from forecourt.principals import digest
 from forecourt.responses import TYPES, Problem
 from forecourt.routing import Endpoint
 from forecourt.runtime import Runtime
+from forecourt.sealing import at_rest, tenant_of
 from forecourt.types import SECOND, ASGIApp, Receive, Scope, Send
 
 LONGEST_WAIT = 30
@@ -91,6 +92,7 @@ class OffloadLayer:
         self._envelopes = queues.envelopes(policy.queue)
         self._ring = queues.ring
         self._identity = identity_of("principal", endpoint, {})
+        self._at_rest = at_rest(runtime.config, endpoint.name)
         self._timeout = microseconds(policy.timeout) if policy.timeout is not None else 0
         self._validator: Validator | None = None
 
@@ -138,8 +140,8 @@ class OffloadLayer:
             if record.fingerprint != job.fingerprint:
                 return exchange.refuse(KEY_REUSED)
             record = await self._waited(record, _wait(preferred))
-            if record.status == "succeeded" and _wait(preferred) and (stored := await self._queue.result(job.id)):
-                return JobResult.read(stored).response()
+            if record.status == "succeeded" and _wait(preferred) and (result := await self._result(exchange, job.id)):
+                return result.response()
         except StoreError as error:
             return exchange.undecided(error)
         return self._accepted(exchange, record, preferred)
@@ -161,11 +163,11 @@ class OffloadLayer:
             given = next((value for field, value in exchange.scope["headers"] if field == name), None)
             url = given.decode("latin-1") if given is not None else None
         else:
-            return Callback(self._named, "", location)
+            return Callback(self._named, "", location, self._at_rest)
         if not url:
             return None
         target_of(url, self._rules)
-        return Callback(url, owner_of(exchange, self._identity(exchange)), location)
+        return Callback(url, owner_of(exchange, self._identity(exchange)), location, self._at_rest)
 
     def _job(self, exchange: Exchange, body: bytes, callback: Callback | None) -> NewJob:
         scope, policy = exchange.scope, self._policy
@@ -206,6 +208,7 @@ class OffloadLayer:
             timeout=self._timeout,
             max_result=self._policy.max_result,
             refund=self._refund(exchange),
+            at_rest=self._at_rest,
             callback=callback,
         )
 
@@ -226,6 +229,17 @@ class OffloadLayer:
             pause = min(_NEXT_LOOK, pause * 1.5)
             record = await self._queue.look(record.id) or record
         return record
+
+    async def _result(self, exchange: Exchange, job: str) -> JobResult | None:
+        """Return a job's result; None where there is none, or it does not open."""
+        if (stored := await self._queue.result(job)) is None:
+            return None
+        tenant = tenant_of(exchange.principal)
+        try:
+            plain = self._envelopes.result(job, self._endpoint.name, stored, tenant, at_rest=self._at_rest)
+        except ValueError:
+            return None
+        return JobResult.read(plain)
 
     def _accepted(self, exchange: Exchange, record: Record, preferred: Sequence[str]) -> Response:
         body: dict[str, object] = {"id": record.id, "status": record.status}

@@ -12,11 +12,13 @@ from forecourt.policies.credits import Accounts, Credits, Quota
 from forecourt.policies.cross_origin import CrossOrigin
 from forecourt.policies.database import Database
 from forecourt.policies.deprecation import Brownout, Deprecation
+from forecourt.policies.encryption import Encryption
 from forecourt.policies.endpoint import EndpointPolicy
 from forecourt.policies.flood_guard import FloodGuard
 from forecourt.policies.health import HealthChecks
 from forecourt.policies.idempotency import Idempotency
 from forecourt.policies.issuer import Dpop, Introspection, Issuer, TokenCache
+from forecourt.policies.keys import KeyProvider
 from forecourt.policies.max_body import MaxBody
 from forecourt.policies.offload import Offload
 from forecourt.policies.presets import cpu_endpoint, db_endpoint, io_endpoint
@@ -49,6 +51,7 @@ __all__ = [
     "Debounce",
     "Deprecation",
     "Dpop",
+    "Encryption",
     "EndpointPolicy",
     "FixedWindow",
     "FloodGuard",
@@ -56,6 +59,7 @@ __all__ = [
     "Idempotency",
     "Introspection",
     "Issuer",
+    "KeyProvider",
     "Logging",
     "MaxBody",
     "Metrics",

@@ -12,6 +12,7 @@ from forecourt.policies.content import ContentField
 from forecourt.policies.credits import CreditsField
 from forecourt.policies.cross_origin import CrossOriginField
 from forecourt.policies.deprecation import DeprecationField
+from forecourt.policies.encryption import EncryptionField
 from forecourt.policies.idempotency import IdempotencyField
 from forecourt.policies.max_body import MaxBodyField
 from forecourt.policies.max_headers import MaxHeadersField
@@ -46,6 +47,7 @@ class EndpointPolicy(Words):
     content: ContentField = None
     webhook: WebhookField = None
     audit: AuditField = None
+    encryption: EncryptionField = None
     idempotency: IdempotencyField = None
     credits: CreditsField = None
     cache: CacheField = None
@@ -59,8 +61,3 @@ class EndpointPolicy(Words):
     logging: LoggingField = None
 
     file_words: ClassVar[frozenset[str]] = frozenset({"preset"})
-    later: ClassVar[frozenset[str]] = frozenset(
-        {
-            "encryption",
-        }
-    )

@@ -7,14 +7,26 @@ purpose a key of its own is derived (HMAC-SHA256 of the purpose under the secret
 import hashlib
 import hmac
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Protocol
 
+from forecourt.core.sealed import KEY_ID
 from forecourt.policies.wording import Fault, refusal, said
 
 SHORTEST_SECRET = 32
 """Bytes; a signature is as hard to forge as its key is to guess."""
 
+
+class KeyProvider(Protocol):
+    """Returns the secrets in order; asked once, when the config is made, so it may ask a service that keeps keys."""
+
+    def __call__(self) -> Sequence[bytes]:
+        """Return at least one secret of 32 bytes or more; whatever is raised stops the start."""
+        ...
+
+
+_SALT = b"forecourt"
 _FORMS = 'must be "env:NAME" or "file:path": secrets do not stand in a config'
 
 
@@ -48,6 +60,14 @@ class KeyRing:
         expected = hmac.new(key, signed, hashlib.sha256).hexdigest()
         return hmac.compare_digest(expected.encode(), signature.encode("utf-8", "replace"))
 
+    def derived(self, purpose: bytes) -> Mapping[bytes, bytes]:
+        """Return a key of 32 bytes for a purpose from each secret, by the secret's id, in order (RFC 5869)."""
+        return {_derived(secret, b"id")[:KEY_ID]: _derived(secret, purpose) for secret in self._secrets}
+
+    def ids(self) -> tuple[str, ...]:
+        """Return the ids of the secrets in order, in hexadecimal, as sealed records carry them."""
+        return tuple(key.hex() for key in self.derived(b"id"))
+
     def _keys(self, purpose: str) -> dict[str, bytes]:
         """Return the keys of a purpose by id: 8 hexadecimal digits of their digest, which say nothing of them."""
         keys = self._derived.get(purpose)
@@ -62,6 +82,8 @@ def key_ring(value: object) -> KeyRing | None:
     """Return the ring that a config names: a list of "env:NAME" and "file:path", of text read so, or of bytes."""
     if value is None or isinstance(value, KeyRing):
         return value
+    if callable(value):
+        value = _provided(value)
     given = value if isinstance(value, list | tuple) else [value]
     wrong: list[Fault] = []
     secrets: list[bytes] = []
@@ -86,6 +108,22 @@ def revealed(value: object) -> bytes:
     if isinstance(value, str):
         return _named(value)
     raise ValueError(f"a value of type {type(value).__name__} is not allowed: {_FORMS}")
+
+
+def _provided(provider: Callable[..., object]) -> list[object]:
+    try:
+        found = provider()
+    except Exception as error:  # noqa: BLE001  # whatever a service that keeps keys may raise
+        raise said(f"its provider raised {type(error).__name__}") from None
+    if not isinstance(found, Sequence) or not all(isinstance(each, bytes) for each in found):
+        raise said("its provider must return a list of bytes")
+    return list(found)
+
+
+def _derived(secret: bytes, purpose: bytes) -> bytes:
+    """Return 32 bytes by HKDF-SHA256, which is one block of it."""
+    extracted = hmac.digest(_SALT, secret, "sha256")
+    return hmac.digest(extracted, purpose + b"\x01", "sha256")
 
 
 def _secret(value: object) -> bytes:
