@@ -86,7 +86,7 @@ class Once:
         if row.fingerprint and request.fingerprint != row.fingerprint:
             return exchange.refuse(REUSED)
         try:
-            answer = decode(row.answer)
+            answer = decode(self._transaction.plain(row.answer))
         except ValueError:
             return exchange.refuse(UNKNOWN)
         exchange.decided("idempotency", "replayed")

@@ -108,7 +108,13 @@ class IdempotencyLayer:
         if self._database is not None:
             name = digest(claim.key)
             exchange.notes[TRANSACTION] = Transaction(
-                self._database, name, self._ttl, self._most_body, request, self._encoded
+                self._database,
+                name,
+                self._ttl,
+                self._most_body,
+                request,
+                lambda recorder: self._kept_as(exchange, claim, self._encoded(recorder)),
+                lambda kept: self._plain(exchange, kept),
             )
         claim.work = Work(exchange, request, send, self._most_body)
         await claim.work.run(self.app, scope)

@@ -11,7 +11,10 @@ TRANSACTION = "idempotency transaction"
 
 
 class Transaction(NamedTuple):
-    """One claimed call; `ttl` in µs, `most`: bytes of a body that is kept, `encoded`: makes an answer's record."""
+    """One claimed call; `ttl` in µs, `most`: bytes of a body that is kept, `encoded`: makes an answer's record.
+
+    `plain` undoes the sealing of what `encoded` made; ValueError where that cannot be.
+    """
 
     database: str
     key: str
@@ -19,3 +22,4 @@ class Transaction(NamedTuple):
     most: int
     request: ReadRequest
     encoded: Callable[[Recorder], bytes]
+    plain: Callable[[bytes], bytes]
