@@ -37,6 +37,7 @@ from forecourt.config_databases import Databases, Statements
 from forecourt.config_encryption import unsealable
 from forecourt.config_file import read
 from forecourt.config_health import HealthApp
+from forecourt.config_idempotency import unknown_databases
 from forecourt.config_jobs import JobsApp, job_misfits, queue_addresses, shown_addresses
 from forecourt.config_limits import disagreements
 from forecourt.config_networks import unknown_groups
@@ -271,6 +272,7 @@ class JobConfig(BaseSettings):
         named, disputed = breakers_of(self.endpoints, self.default, self.upstreams)
         strange = [
             *unknown_groups(self.endpoints, self.default, self.networks),
+            *unknown_databases(self.endpoints, self.default, self.databases),
             *unsigned(self.endpoints, self.default, self.key_ring),
             *unsealable(self.endpoints, self.default, self.key_ring),
         ]

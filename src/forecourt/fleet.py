@@ -43,7 +43,10 @@ class Fleet:
         clock: Clock,
         settle: Callable[[Sequence[Settlement]], None],
         rand: Callable[[], float] = random.random,
+        *,
+        lonely: bool = False,
     ) -> None:
+        self._lonely = lonely
         self._store = store
         self._keys = keys
         self._clock = clock
@@ -60,7 +63,12 @@ class Fleet:
         return f"<Fleet of {', '.join(self._breakers) or 'no breakers'}>"
 
     def watch(self, breaker: Breaker) -> None:
-        """Share this breaker from now on."""
+        """Share this breaker from now on; warn where nobody else can hear of it."""
+        if self._lonely and breaker.name not in self._breakers:
+            logger.warning(
+                "the breaker %r is shared, but the store memory:// is this process's own: others do not hear of it",
+                breaker.name,
+            )
         self._breakers[breaker.name] = breaker
         breaker.fleet = self
 

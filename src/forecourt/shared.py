@@ -51,7 +51,8 @@ def _made(config: JobConfig, store: Store | None, clock: Clock, renderer: Render
     trips = Trips()
     opened = store_at(config.store, clock, cache_url=cache_url, trips=trips) if store is None else store
     runtime = Runtime(config, opened, clock, renderer)
-    fleet = Fleet(opened, runtime.keys, clock, runtime.settle)
+    lonely = store is None and isinstance(opened, MemoryStore)
+    fleet = Fleet(opened, runtime.keys, clock, runtime.settle, lonely=lonely)
     config.breakers.join(fleet)
     runtime.closing.append(fleet.stop)
     caching = Caching(

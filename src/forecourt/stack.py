@@ -169,7 +169,15 @@ def _circuit_breaker(app: ASGIApp, site: Site) -> ASGIApp | None:
     if site.endpoint is None or site.policy is None or site.policy.circuit_breaker is None:
         return None
     breaker = site.runtime.config.breakers.of(site.policy.circuit_breaker, site.endpoint.name)
-    return CircuitBreakerLayer(app, breaker=breaker)
+    jobs = _jobs_of(app) if breaker.policy.fallback == "offload" else None
+    return CircuitBreakerLayer(app, breaker=breaker, instead=jobs.publish if jobs else None)
+
+
+def _jobs_of(app: ASGIApp | None) -> OffloadLayer | None:
+    """Return the layer of this chain that makes calls jobs; None where it is not installed here."""
+    while app is not None and not isinstance(app, OffloadLayer):
+        app = getattr(app, "app", None)
+    return app
 
 
 def _timeout(app: ASGIApp, site: Site) -> ASGIApp | None:

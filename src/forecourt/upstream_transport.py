@@ -70,6 +70,7 @@ class UpstreamTransport(httpx.AsyncBaseTransport):
         self._told = frozenset(policy.deadline_hosts)
         self._random = rand
         self._tls = _tls()
+        _load()
         self._inner: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, httpx.AsyncHTTPTransport] = (
             weakref.WeakKeyDictionary()
         )
@@ -300,6 +301,12 @@ def _asked(error: httpx.TransportError | httpx.HTTPStatusError) -> object:
 def _tls() -> ssl.SSLContext:
     """Return what all upstreams verify certificates by; making it takes tens of milliseconds."""
     return httpx.create_ssl_context()
+
+
+@cache
+def _load() -> None:
+    """Have httpx import what it connects with: a third of a second, which no first call's limit has to spare."""
+    httpx.AsyncHTTPTransport(verify=_tls())
 
 
 def _is_failure(error: Exception) -> bool:

@@ -25,6 +25,7 @@ _NOT_KEPT = frozenset(
         b"age",
         b"connection",
         b"date",
+        b"idempotent-replayed",
         b"keep-alive",
         b"proxy-authenticate",
         b"proxy-connection",

@@ -1,6 +1,6 @@
 """What is used of SQLAlchemy, which is imported here alone: the extra `db`."""
 
-from sqlalchemy import event, inspect
+from sqlalchemy import BigInteger, Column, LargeBinary, MetaData, String, delete, event, insert, inspect, select
 from sqlalchemy.engine import Connection, Dialect, ExceptionContext
 from sqlalchemy.engine.interfaces import ExecutionContext
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
@@ -18,7 +18,9 @@ from sqlalchemy.util import await_only
 __all__ = [
     "AsyncEngine",
     "AsyncSession",
+    "BigInteger",
     "CacheKey",
+    "Column",
     "CompoundSelect",
     "Connection",
     "DBAPIError",
@@ -28,20 +30,26 @@ __all__ = [
     "ExecutionContext",
     "Insert",
     "IntegrityError",
+    "LargeBinary",
     "Mapper",
+    "MetaData",
     "OperationalError",
     "PoolTimeout",
     "SQLCompiler",
     "Select",
     "Session",
     "SessionTransaction",
+    "String",
     "Table",
     "UOWTransaction",
     "Update",
     "await_only",
     "create_async_engine",
+    "delete",
     "event",
     "find_tables",
+    "insert",
     "inspect",
+    "select",
     "text",
 ]

@@ -15,8 +15,11 @@ import logging
 
 from forecourt.db.databases import Databases
 from forecourt.db.failures import problem_of
+from forecourt.db.idempotency import Once, TakenError
 from forecourt.db.visits import Visit, visiting
 from forecourt.exchange import exchange_of
+from forecourt.layers.idempotency_answers import UNKNOWN
+from forecourt.layers.idempotency_transaction import TRANSACTION, Transaction
 from forecourt.layers.invalidates import SAFE
 from forecourt.layers.messages import BEGINNINGS
 from forecourt.responses import Problem, Refusal
@@ -40,9 +43,14 @@ class DatabasesLayer:
         exchange = exchange_of(scope)
         name = self._endpoint or (exchange.endpoint.name if exchange.endpoint else "")
         visit = Visit(self._databases, exchange, name, reads=reads)
-        call = _Call(self, visit, scope, receive, send)
+        transaction = exchange.notes.get(TRANSACTION)
+        once = Once(visit, transaction) if isinstance(transaction, Transaction) else None
+        call = _Call(visit, scope, receive, send, once)
         token = visiting.set(visit)
         try:
+            if once is not None and (kept := await once.kept()):
+                call.begun = True
+                return await kept(scope, receive, send)
             await self.app(scope, receive, call.send)
             if scope["type"] == "websocket":
                 await visit.commit()
@@ -60,10 +68,11 @@ class DatabasesLayer:
 class _Call:
     """One call under way: whether its answer has begun, and whether another was given in its place."""
 
-    __slots__ = ("_layer", "_receive", "_replaced", "_scope", "_send", "_visit", "begun")
+    __slots__ = ("_held", "_once", "_receive", "_replaced", "_scope", "_send", "_visit", "begun")
 
-    def __init__(self, layer: DatabasesLayer, visit: Visit, scope: Scope, receive: Receive, send: Send) -> None:
-        self._layer = layer
+    def __init__(self, visit: Visit, scope: Scope, receive: Receive, send: Send, once: Once | None) -> None:
+        self._once = once
+        self._held: list[Message] = []
         self._visit = visit
         self._scope = scope
         self._receive = receive
@@ -75,6 +84,8 @@ class _Call:
         """Pass on; before the answer begins, commit or roll back."""
         if self._replaced:
             return
+        if self._once is not None and not self.begun and not await self._whole(self._once, message):
+            return
         if not self.begun and message["type"] in BEGINNINGS:
             if (
                 self._visit.sessions
@@ -85,13 +96,35 @@ class _Call:
             self.begun = True
         await self._send(message)
 
+    async def _whole(self, once: Once, message: Message) -> bool:
+        """Hold what is sent until the record can be written; send it then, but for this last message."""
+        once.recorder.see(message)
+        if not once.enough:
+            self._held.append(message)
+            return False
+        if not self._held:
+            return True
+        status = once.recorder.status or 500
+        if self._visit.sessions and not await self._end(status):
+            return False
+        self.begun = True
+        held, self._held = self._held, []
+        for each in held:
+            await self._send(each)
+        return True
+
     async def _end(self, status: int) -> bool:
         """End the transactions; return whether the handler's answer holds."""
         if status >= 400:
             await self._visit.rollback()
             return True
         try:
+            if self._once is not None:
+                await self._once.write()
             await self._visit.commit()
+        except TakenError:
+            await self._visit.rollback()
+            return await self._give_first()
         except Exception as error:
             if (problem := problem_of(error)) is None:
                 raise
@@ -99,6 +132,16 @@ class _Call:
             await self.answer(problem, error)
             return False
         return True
+
+    async def _give_first(self) -> bool:
+        """Give the answer of the transaction that was first; no answer of this one holds."""
+        assert self._once is not None
+        self._replaced = True
+        kept = await self._once.kept()
+        if kept is None:  # it ended in this very moment
+            kept = self._visit.exchange.refuse(UNKNOWN)
+        await kept(self._scope, self._receive, self._send)
+        return False
 
     async def answer(self, problem: Problem, error: Exception) -> None:
         """Answer for a database that failed, without a word of its own."""

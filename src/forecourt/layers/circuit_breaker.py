@@ -7,8 +7,9 @@ policies say one `name` share a breaker, as does code by `async with config.brea
 A call has failed when the handler raised, when its status is one of `failures`, or when its response broke off. That
 is known at the end of the response; of event streams and WebSockets, which may never end, at their first byte. Nothing
 is learnt from a client that left, from a call that was cancelled, and from what a layer below refused (our own timeout
-excepted). Open, it answers 503 with Retry-After and the type `circuit-open`. It asks no store, so a store that is down
-is no matter; a `shared` one asks before a probe (`fleet` says how), and is each process's own while the store is down.
+excepted). Open, it answers 503 with Retry-After and the type `circuit-open`, or has `instead` answer. It asks no store,
+so a store that is down is no matter; a `shared` one asks before a probe (`fleet` says how), and is each process's own
+while the store is down.
 Leaves the note `OPEN` on the exchange, for a cache above that has a stale answer.
 """
 
@@ -26,8 +27,9 @@ OPEN = "circuit open"
 class CircuitBreakerLayer:
     """Guards one endpoint with a breaker; see the module for what it answers."""
 
-    def __init__(self, app: ASGIApp, *, breaker: Breaker) -> None:
+    def __init__(self, app: ASGIApp, *, breaker: Breaker, instead: ASGIApp | None = None) -> None:
         self.app = app
+        self._instead = instead
         self._breaker = breaker
         self._fallback = breaker.policy.fallback
 
@@ -40,6 +42,8 @@ class CircuitBreakerLayer:
             exchange = exchange_of(scope)
             exchange.notes[OPEN] = self._fallback
             exchange.decided("circuit_breaker", "open")
+            if self._instead is not None:
+                return await self._instead(scope, receive, send)
             return await exchange.refuse(UNAVAILABLE, whole_seconds(permit.wait))(scope, receive, send)
         assert permit is None or type(permit) is Permit
         call = _Call(self._breaker, permit, exchange_of(scope), receive, send)

@@ -11,7 +11,7 @@ of the claim `core.idempotency_rules.ending` decides.
 Refuses with 400 (no key, malformed), 422 (the key belongs to another payload), 409 and Retry-After (at work; with
 `wait` the answer is waited for first), 409 (outcome unknown, under `on_unknown`), 429 (as many records as a caller may
 have). A replay carries `Idempotent-Replayed: true`. With the store down it refuses with 503: what cannot be claimed is
-not carried out.
+not carried out. With `database` the handler's own transaction keeps the record as well (`forecourt.db.idempotency`).
 """
 
 from collections.abc import Iterable, Sequence
@@ -35,6 +35,7 @@ from forecourt.layers.idempotency_answers import (
     missing,
 )
 from forecourt.layers.idempotency_request import ReadRequest
+from forecourt.layers.idempotency_transaction import TRANSACTION, Transaction
 from forecourt.layers.idempotency_wait import Waiting
 from forecourt.layers.idempotency_work import Recorder, Work
 from forecourt.layers.identities import identity_of
@@ -84,6 +85,7 @@ class IdempotencyLayer:
         self._most_records = policy.max_records
         self._fingerprint = policy.fingerprint
         self._pointers = policy.pointers()
+        self._database = policy.database
         self._endpoint = endpoint.name
         self._identity = identity_of(policy.key or "principal", endpoint, runtime.config.key_functions)
         self._keys = runtime.keys
@@ -103,6 +105,17 @@ class IdempotencyLayer:
         request = ReadRequest(receive, self._started(scope), lambda known: self._know(exchange.id, claim, known))
         if claim.before and (refused := await self._another(exchange, claim, request)):
             return await refused(scope, receive, send)
+        if self._database is not None:
+            name = digest(claim.key)
+            exchange.notes[TRANSACTION] = Transaction(
+                self._database,
+                name,
+                self._ttl,
+                self._most_body,
+                request,
+                lambda recorder: self._kept_as(exchange, claim, self._encoded(recorder)),
+                lambda kept: self._plain(exchange, kept),
+            )
         claim.work = Work(exchange, request, send, self._most_body)
         await claim.work.run(self.app, scope)
 

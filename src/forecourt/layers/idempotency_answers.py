@@ -73,10 +73,17 @@ def not_kept(status: int) -> Problem:
 
 
 class Replay:
-    """An ASGI app that gives a kept answer again, to the payload that it belongs to; 422 to any other."""
+    """An ASGI app that gives a kept answer again, to the payload that it belongs to; 422 to any other.
+
+    `started` begins this request's fingerprint; None where both have been compared.
+    """
 
     def __init__(
-        self, exchange: Exchange, kept: StoredResponse, fingerprint: bytes, started: Callable[[Scope], Fingerprint]
+        self,
+        exchange: Exchange,
+        kept: StoredResponse,
+        fingerprint: bytes = b"",
+        started: Callable[[Scope], Fingerprint] | None = None,
     ) -> None:
         self._exchange = exchange
         self._kept = kept
@@ -85,7 +92,7 @@ class Replay:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Read the request to its end, compare, and answer; a client that left gets nothing."""
-        if self._fingerprint:
+        if self._fingerprint and self._started is not None:
             request = ReadRequest(receive, self._started(scope))
             if not await request.rest():
                 return None

@@ -103,10 +103,14 @@ class OffloadLayer:
             exchange_of(scope).headers.append((b"vary", b"Prefer"))
             if "respond-async" not in preferred:
                 return await self.app(scope, receive, send)
+        await self.publish(scope, receive, send)
+
+    async def publish(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Publish and answer, whatever the caller prefers."""
         try:
-            answer = await self._answer(exchange_of(scope), receive, preferred)
+            answer = await self._answer(exchange_of(scope), receive, _preferences(scope))
         except _CallerLeft:
-            return None  # the request was not whole: there is no job, and nobody to tell
+            return  # the request was not whole: there is no job, and nobody to tell
         await answer(scope, receive, send)
 
     async def _answer(self, exchange: Exchange, receive: Receive, preferred: Sequence[str]) -> ASGIApp:

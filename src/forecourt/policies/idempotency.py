@@ -75,7 +75,7 @@ class Idempotency(Words):
     (`replay`; without an answer, as `block`). `max_body`: of a larger answer only the status and fields are kept.
     `max_records`: so many are kept for each caller. `lease`: a call that nobody renews for so many seconds is unknown.
     `fingerprint`: what makes two payloads the same. `fields`: of a JSON body, only what these JSON pointers (RFC 6901)
-    name.
+    name. `database`: the config's database in which the record is written too, by the transaction that does the work.
     """
 
     required: bool = True
@@ -89,6 +89,7 @@ class Idempotency(Words):
     lease: Duration = 15
     fingerprint: Annotated[AbstractSet[Fingerprinted], Field(min_length=1), AfterValidator(frozenset)] = WHOLE
     fields: Annotated[tuple[str, ...], AfterValidator(_pointers)] = ()
+    database: str | None = None
 
     def times(self) -> tuple[int, int]:
         """Return (how long a record lives, how long a lease does), in µs."""
@@ -112,6 +113,10 @@ class Idempotency(Words):
             wrong.append(fault("ttl", self.ttl, "must be at least lease"))
         if exact(self.wait) > LONGEST_WAIT:
             wrong.append(fault("wait", self.wait, f"must be at most {LONGEST_WAIT} seconds"))
+        if self.database is not None and self.on_unknown != "retry":
+            wrong.append(
+                fault("on_unknown", self.on_unknown, 'must be "retry" with database, which knows what was done')
+            )
         if self.fields and "body" not in self.fingerprint:
             wrong.append(fault("fields", self.fields, 'choose of the body, so fingerprint must have "body"'))
         if wrong:
