@@ -76,6 +76,7 @@ REQUIRED = frozenset({"pydantic", "pydantic_core", "pydantic_settings", "starlet
 """Packages that are always there: those that pyproject.toml names, and pydantic's own core."""
 
 OPTIONAL = {
+    "aiosqlite": ("forecourt.db",),
     "cryptography": ("forecourt.ciphers",),
     "fastapi": ("forecourt.integrations",),
     "hiredis": ("forecourt.stores.redis",),

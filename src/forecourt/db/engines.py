@@ -5,10 +5,13 @@ connection is tried before it is used, so a database that is gone is found out t
 transaction is what is left of the deadline. With SQLite the deadline cancels whoever waits.
 """
 
+import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from threading import Thread
+from typing import cast
 
 from forecourt.breakers import Breaker, whole_seconds
 from forecourt.config_databases import Spent, Statements
@@ -51,7 +54,9 @@ def opened(
         pool_timeout=float(exact(policy.pool_timeout)),
         pool_pre_ping=server,
         hide_parameters=True,
-        connect_args=_of_server(policy) if server else {"timeout": float(exact(policy.pool_timeout))},
+        connect_args=_of_server(policy)
+        if server
+        else {"timeout": float(exact(policy.pool_timeout)), "async_creator_fn": _opened_whole},
         **({"isolation_level": policy.isolation} if policy.isolation else {}),
     )
     connecting = _Connecting(name, policy, clock, breaker)
@@ -65,6 +70,37 @@ def opened(
 def _of_server(policy: Database) -> dict[str, object]:
     longest = str(microseconds(policy.timeout) // 1000 or 1)
     return {"timeout": float(exact(policy.connect_timeout)), "server_settings": {"statement_timeout": longest}}
+
+
+async def _opened_whole(*args: object, **options: object) -> object:
+    """Open a file's connection; where the caller is cancelled meanwhile, it is closed as soon as it is there.
+
+    It is opened in a thread, which nobody's cancellation stops: what it opened would be left to the garbage collector.
+    """
+    from aiosqlite import connect  # noqa: PLC0415  # only where a database is a file
+
+    opening = asyncio.ensure_future(_awaited(connect(*args, **options)))  # type: ignore[arg-type]  # as SQLAlchemy has them
+    try:
+        return await asyncio.shield(opening)
+    except asyncio.CancelledError:
+        opening.add_done_callback(_closed)
+        raise
+
+
+async def _awaited(opening: Awaitable[object]) -> object:
+    cast("Thread", getattr(opening, "_thread", opening)).daemon = True  # in older versions it is one itself
+    return await opening
+
+
+def _closed(opening: "asyncio.Future[object]") -> None:
+    if not opening.cancelled() and opening.exception() is None:
+        closing = asyncio.ensure_future(opening.result().close())  # type: ignore[attr-defined]  # aiosqlite's own
+        _closing.add(closing)
+        closing.add_done_callback(_closing.discard)
+
+
+_closing: set[asyncio.Future[object]] = set()
+"""Held while they run: a loop knows its tasks weakly."""
 
 
 class _Connecting:

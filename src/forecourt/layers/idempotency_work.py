@@ -163,6 +163,8 @@ class Work:
             self._held = message
         else:
             await self._pass(message)
+        if recorder.finished:
+            self._hear.set()  # ASGI: once the response is complete, whoever still receives is told of a disconnect
 
     async def _let_go(self) -> None:
         if self._held is not None:
