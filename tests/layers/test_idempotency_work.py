@@ -13,7 +13,7 @@ from forecourt.layers.idempotency_work import Recorder
 from forecourt.stores.memory import MemoryStore
 from forecourt.types import Message
 from forecourt.works import Works
-from tests.asgi import http
+from tests.asgi import call, http
 from tests.callers import settle_down
 from tests.layers.keyed import Keyed, Poster
 
@@ -364,3 +364,21 @@ async def test_a_claim_is_renewed_while_its_request_comes() -> None:
     assert (await service.post()).headers["retry-after"] == "1"
     await caller.cancel()
     await caller.leave()
+
+
+async def test_who_receives_after_the_end_is_told_of_a_disconnect() -> None:
+    """As servers tell it once a response is complete, though its client stays: some frameworks wait for that."""
+    kinds: list[str] = []
+
+    async def lingering(_: Scope, receive: Receive, send: Send) -> None:
+        kinds.append((await receive())["type"])
+        await send({"type": "http.response.start", "status": 201, "headers": []})
+        await send({"type": "http.response.body", "body": b"made"})
+        kinds.append((await receive())["type"])
+
+    config = JobConfig(
+        endpoints={"make": EndpointPolicy(idempotency=Idempotency(key="client"))}, routes={"make": "POST /"}
+    )
+    app = PolicyMiddleware(lingering, config=config)
+    answer = await call(app, http("/", "POST", headers=[(b"idempotency-key", b'"one"')]))
+    assert (answer.status, kinds) == (201, ["http.request", "http.disconnect"])
