@@ -6,6 +6,7 @@ import tomllib
 from pathlib import Path
 
 import jsonschema_rs
+import pydantic
 import pytest
 
 from forecourt.cli import main
@@ -22,6 +23,9 @@ def validator() -> jsonschema_rs.Validator:
     return jsonschema_rs.validator_for(schema())
 
 
+@pytest.mark.skipif(
+    tuple(map(int, pydantic.VERSION.split(".")[:2])) < (2, 14), reason="an older pydantic writes numbers in another way"
+)
 def test_the_published_schema_is_current() -> None:
     """The file in the package is what the models say; `forecourt schema > src/forecourt/policies.schema.json`."""
     assert PATH.read_text("utf-8") == text()

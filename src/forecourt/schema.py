@@ -44,7 +44,7 @@ Schema = dict[str, object]
 
 def schema() -> Schema:
     """Return the schema, as JSON values."""
-    made = json.loads(json.dumps(_with_references(JobConfig.model_json_schema())))
+    made = json.loads(json.dumps(_with_references(JobConfig.model_json_schema())), object_hook=_ordered)
     fields, models = made["properties"], made["$defs"]
     for name in _PYTHON_ONLY:
         del fields[name]
@@ -74,3 +74,11 @@ def _with_references(value: object) -> object:
     if made.get("type") in ("integer", "number"):
         made |= {"type": [made["type"], "string"], "pattern": "^(env|file):."}
     return made
+
+
+def _ordered(table: dict[str, object]) -> dict[str, object]:
+    """Return a table whose default, where it is a list of words, is in order: a set has another in each process."""
+    default = table.get("default")
+    if isinstance(default, list) and all(isinstance(each, str | int) for each in default):
+        return {**table, "default": sorted(default, key=str)}
+    return table
