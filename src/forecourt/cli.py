@@ -12,6 +12,7 @@ forecourt worker module:app    run the jobs of its queues
 forecourt jobs …               list, show, cancel and retry jobs
 forecourt credits …            grant credits, read a balance, read an account's journal
 forecourt limits …             look where a caller stands with its limits, let it begin anew
+forecourt maintenance …        take endpoints out of service for a while
 forecourt keys …               create, rotate, list and revoke API keys
 forecourt token                sign a token of the development issuer
 forecourt revoke …             revoke a token, or all that a subject was given
@@ -30,6 +31,7 @@ from forecourt import (
     cli_init,
     cli_jobs,
     cli_limits,
+    cli_maintenance,
     cli_schema,
     cli_secrets,
     cli_worker,
@@ -70,6 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     cli_credits.add_to(commands)
     cli_jobs.add_to(commands)
     cli_limits.add_to(commands)
+    cli_maintenance.add_to(commands)
     cli_auth.add_to(commands)
     cli_worker.add_to(commands)
     cli_audit.add_to(commands)

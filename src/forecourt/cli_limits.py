@@ -5,17 +5,10 @@ forecourt limits reset policies.toml create_record --principal https://issuer al
 """
 
 import argparse
-import asyncio
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 
-from forecourt.cli_app import imported
-from forecourt.config import EndpointLike, JobConfig
-from forecourt.errors import ConfigError
-from forecourt.inspection import inspect
+from forecourt.cli_store import in_its_store
 from forecourt.limits import Limits, Standing
-from forecourt.stores.opening import store_at
-from forecourt.types import SystemClock
 
 Act = Callable[[Limits, argparse.Namespace], Awaitable[str]]
 
@@ -55,31 +48,9 @@ def _add_identities(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(given: argparse.Namespace) -> int:
-    config, endpoints = _target(given.target)
-    if config.store.startswith("memory:"):
-        raise ConfigError("store: limits in memory:// are their process's own; name the service's store")
-    print(asyncio.run(_done(config, endpoints, given)))
-    return 0
-
-
-def _target(target: str) -> tuple[JobConfig, list[EndpointLike] | None]:
-    """Return the config, and the app's endpoints where there is an app."""
-    if Path(target).suffix in (".toml", ".yaml", ".yml", ".json"):
-        return JobConfig.from_file(target), None
-    inspection = inspect(imported(target))
-    return inspection.config, [endpoint for endpoint, _ in inspection.endpoints]
-
-
-async def _done(config: JobConfig, endpoints: list[EndpointLike] | None, given: argparse.Namespace) -> str:
-    store = store_at(config.store, SystemClock())
-    await store.open()
     act: Act = given.act
-    try:
-        return await act(Limits(config, store, endpoints), given)
-    except ValueError as error:
-        raise ConfigError(str(error)) from error
-    finally:
-        await store.close()
+    print(in_its_store(given.target, "limits", lambda config, known, store: act(Limits(config, store, known), given)))
+    return 0
 
 
 async def _peek(limits: Limits, given: argparse.Namespace) -> str:

@@ -40,6 +40,7 @@ from forecourt.config_health import HealthApp
 from forecourt.config_idempotency import unknown_databases
 from forecourt.config_jobs import JobsApp, job_misfits, queue_addresses, shown_addresses
 from forecourt.config_limits import disagreements
+from forecourt.config_maintenance import MaintenanceSwitch
 from forecourt.config_networks import unknown_groups
 from forecourt.config_policies import EndpointProtocol, FieldSource, Policies, ResolvedPolicy
 from forecourt.config_values import (
@@ -158,6 +159,7 @@ class JobConfig(BaseSettings):
     _health: HealthApp = PrivateAttr(default_factory=HealthApp)
     _jobs: JobsApp = PrivateAttr(default_factory=JobsApp)
     _metrics: MetricsEndpoint = PrivateAttr(default_factory=MetricsEndpoint)
+    _maintenance: MaintenanceSwitch = PrivateAttr(default_factory=MaintenanceSwitch)
     _cache: CacheHandle = PrivateAttr(default_factory=CacheHandle)
     _breakers: Breakers = PrivateAttr()
     _outgoing: Upstreams = PrivateAttr()
@@ -183,6 +185,11 @@ class JobConfig(BaseSettings):
     def cache(self) -> CacheHandle:
         """The cache, for code: `await config.cache.invalidate(tags)`."""
         return self._cache
+
+    @property
+    def maintenance(self) -> MaintenanceSwitch:
+        """What operators take out of service, for code: `await config.maintenance.on("reports.*")`."""
+        return self._maintenance
 
     @classmethod
     def from_file(cls, path: str | os.PathLike[str], **python: object) -> Self:

@@ -21,7 +21,7 @@ from forecourt.policies.rate_limit import RateLimit
 from forecourt.policies.wording import shown, spelt
 
 _NO_PROTECTION = frozenset({"cache", "deprecation", "invalidates", "logging", "metrics", "offload", "priority"})
-_NO_PROTECTION |= {"retry", "tracing"}
+_NO_PROTECTION |= {"maintenance", "retry", "tracing"}
 """Fields whose removal leaves an endpoint no less protected; of all others it does."""
 
 _MORE = frozenset({"limit", "max_tokens", "refill_rate", "rate", "max_limit", "max_body", "max_age", "fail_max"})

@@ -108,6 +108,7 @@ class PolicyMiddleware:
         first = self._table is None
         if first:
             await self._runtime.open()
+            await self._shared.follow()
         if first and self._table is None:  # whoever waited beside us may have done the rest
             self._bind()
             self.config.health.bind(Health(self._runtime, self.config.health))
@@ -119,6 +120,7 @@ class PolicyMiddleware:
 
     async def _start(self, _scope: Scope) -> None:
         await self._runtime.start()
+        await self._shared.follow()
         self._bind()
 
     def _bind(self) -> None:
@@ -154,7 +156,11 @@ class PolicyMiddleware:
         self._dispatch.chains = {
             endpoint: chain for endpoint, chain in zip((None, *table.endpoints), chains, strict=True) if chain
         }
-        self._observers.observe(self._observed(table))
+        observed = self._observed(table)
+        self._observers.observe(observed)
+        self.config.maintenance.endpoints = frozenset(
+            each.name for each, policy in observed if each and policy.said("maintenance")
+        )
         self._endpoint.resolve = table.resolve
         self.jobs.table = table
         self._table = table
@@ -300,6 +306,12 @@ class MaxBodyMiddleware(PolicyMiddleware):
     """The stack with the largest body alone."""
 
     installs = ("max_body",)
+
+
+class MaintenanceMiddleware(PolicyMiddleware):
+    """The stack with the maintenance alone."""
+
+    installs = ("maintenance",)
 
 
 class DeprecationMiddleware(PolicyMiddleware):

@@ -49,6 +49,7 @@ FLOORS = (
         "stores",
         "leases",
         "fleet",
+        "orders",
         "losses",
         "timers",
     ),
