@@ -4,6 +4,7 @@ forecourt check module:app     exit 1 and one line for each thing that would sto
 forecourt show module:app      endpoint, path, policies, and where each came from
 forecourt explain module:app GET /records/1   what would be decided of a call now, and why; nothing is consumed
 forecourt diff OLD NEW         what differs between two configs, and where protection is loosened
+forecourt config …             have a running service go over to another config
 forecourt schema            the JSON Schema of a policy file, for editors
 forecourt audit …              check that an audit trail is as it was written
 forecourt init module:app      print a policy file to begin with
@@ -25,6 +26,7 @@ from collections.abc import Callable, Iterable, Sequence
 from forecourt import (
     cli_audit,
     cli_auth,
+    cli_config,
     cli_credits,
     cli_diff,
     cli_explain,
@@ -38,8 +40,9 @@ from forecourt import (
 )
 from forecourt.cli_app import imported
 from forecourt.config import ResolvedPolicy
+from forecourt.config_spelling import spelt_value
 from forecourt.errors import ConfigError, StoreError
-from forecourt.inspection import Inspection, inspect, spelt_value
+from forecourt.inspection import Inspection, inspect
 from forecourt.routing import Endpoint
 
 
@@ -68,6 +71,7 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("--strict", action="store_true", help="also say what is weak")
     cli_explain.add_to(commands)
     cli_diff.add_to(commands)
+    cli_config.add_to(commands)
     cli_schema.add_to(commands)
     cli_credits.add_to(commands)
     cli_jobs.add_to(commands)

@@ -9,6 +9,7 @@ from forecourt.config import JobConfig
 from forecourt.config_maintenance import can_be_switched
 from forecourt.errors import ConfigError, StoreError
 from forecourt.fleet import Fleet
+from forecourt.live import Live
 from forecourt.orders import Orders
 from forecourt.responses import Renderer, render
 from forecourt.runtime import Runtime
@@ -25,11 +26,12 @@ logger = logging.getLogger("forecourt")
 class Shared:
     """What stacks share; each of them keeps it alive."""
 
-    def __init__(self, runtime: Runtime, caching: Caching, trips: Trips, orders: Orders) -> None:
+    def __init__(self, runtime: Runtime, caching: Caching, trips: Trips, orders: Orders, live: Live) -> None:
         self.runtime = runtime
         self.caching = caching
         self.trips = trips
         self.orders = orders
+        self.live = live
         self.listening = False
         """Whether requests may bring listeners of their own, in their scope; tests say so."""
 
@@ -41,7 +43,7 @@ class Shared:
     async def read_orders(self) -> bool:
         """Read operators' orders once; a store that is down gives none yet. False where the config heeds none."""
         config = self.runtime.config
-        if not can_be_switched(config.endpoints, config.default):
+        if self.live.watching != "store" and not can_be_switched(config.endpoints, config.default):
             return False
         try:
             await self.orders.read()
@@ -78,7 +80,8 @@ def _made(config: JobConfig, store: Store | None, clock: Clock, renderer: Render
     config.breakers.join(fleet)
     runtime.closing.append(fleet.stop)
     orders = Orders(opened, runtime.keys, clock)
-    runtime.closing.append(orders.stop)
+    live = Live(config, opened, runtime.keys, orders, runtime.config_ends)
+    runtime.closing += [live.stop, orders.stop]
     config.maintenance.bind(orders)
     caching = Caching(
         clock,
@@ -91,4 +94,4 @@ def _made(config: JobConfig, store: Store | None, clock: Clock, renderer: Render
     )
     if (seal := seal_of_default(config, "value")) is not None:
         caching.seals[VALUES] = seal
-    return Shared(runtime, caching, trips, orders)
+    return Shared(runtime, caching, trips, orders, live)

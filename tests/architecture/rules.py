@@ -58,6 +58,7 @@ FLOORS = (
         "asking",
         "exchange",
         "shared",
+        "live",
         "health",
         "audit",
         "caching",
@@ -67,7 +68,7 @@ FLOORS = (
         "revocations",
     ),
     ("layers", "jobs", "db", "database_opening"),
-    ("stack", "observers", "middleware", "limits"),
+    ("stack", "dispatch", "observers", "middleware", "limits"),
     ("integrations", "inspection", "explanation", "schema", "cli*", "testing*"),
     ("__init__",),
 )
