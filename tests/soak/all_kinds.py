@@ -1,4 +1,4 @@
-"""Every kind of question, leases and credits too, on three primaries and behind sentinels: nobody passes who must not."""
+"""Every kind of question, leases and credits too, on a cluster and behind sentinels: nobody passes who must not."""
 
 import asyncio
 import time

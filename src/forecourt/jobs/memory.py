@@ -85,7 +85,7 @@ class MemoryQueue:
         return Published(made.record(), created=True)
 
     async def claim(self, most: int) -> list[Claimed]:
-        """Return at most so many jobs, one of each owner in turn; those that ended while nobody had them come besides."""
+        """Return at most so many jobs, one of each owner in turn, besides those that ended while nobody had them."""
         now = self._forget()
         self._look_again(now)
         found = [*self._adopted()]

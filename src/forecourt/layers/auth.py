@@ -87,7 +87,7 @@ class AuthLayer:
         self._told_scopes = " ".join(sorted(policy.scopes)) if runtime.config.tell_scopes else ""
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-        """Find out who is calling; refuse and return, or call on. Where nothing is waited for, no coroutine is needed."""
+        """Find out who is calling; refuse and return, or call on: without a coroutine, where nothing is waited for."""
         exchange: Exchange = scope[KEY]
         if self._public:
             _as_nobody(scope)
@@ -103,9 +103,7 @@ class AuthLayer:
         """Wait for a server or the store to say who is calling, and go on."""
         await self._found(await found, exchange, scope, receive, send)
 
-    def _found(
-        self, found: Outcome, exchange: Exchange, scope: Scope, receive: Receive, send: Send
-    ) -> Awaitable[None]:
+    def _found(self, found: Outcome, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Refuse who was found, or call on."""
         if refused := self._admitted(exchange, found):
             exchange.decided("security", _SAID.get(refused.problem.status, "refused"))
