@@ -13,7 +13,6 @@ from forecourt import (
     CrossOrigin,
     Deprecation,
     EndpointPolicy,
-    JobConfig,
     Maintenance,
     SecurityHeaders,
 )
@@ -68,4 +67,4 @@ def _all() -> Variant:
 
 
 def _protected(policy: EndpointPolicy, layers: tuple[str, ...]) -> ours.ASGIApp:
-    return ours.protected(JobConfig(default=policy), layers=layers)
+    return ours.protected(ours.settings(policy), layers=layers)
