@@ -42,6 +42,7 @@ from forecourt.config_live import LIVE, Origin, stamp
 from forecourt.config_maintenance import MaintenanceSwitch
 from forecourt.config_networks import unknown_groups
 from forecourt.config_outside import Outside, environment
+from forecourt.config_overrides import Overridden
 from forecourt.config_policies import EndpointProtocol, FieldSource, Policies, ResolvedPolicy
 from forecourt.config_values import (
     DecisionHook,
@@ -93,8 +94,9 @@ class JobConfig(BaseSettings):
     peer without an address. `routes`: names for routes, `{"v2_get": "GET /v2/records/{id}"}`. `key_functions`: more
     words for the `key` of a limit. `flood_guard`: a limit per client address before all else. `networks`: groups of
     client addresses, by name. `accounts`: what
-    callers are given to pay credits with. `namespace`: how all keys in the store begin. `limit_headers`: the fields
-    that tell callers their limits. `ipv6_prefix`: callers of one such network are one client.
+    callers are given to pay credits with. `namespace`: how all keys in the store begin. `limit_overrides`: operators
+    may change limits for a while. `limit_headers`: the fields that tell callers their limits. `ipv6_prefix`: callers of
+    one such network are one client.
     `health_checks`: what `health` asks, and whom it tells. `telemetry`: how spans, metrics and logs are made.
     `on_decision`: a function told (exchange, decision) of each
     layer's decision.
@@ -129,6 +131,7 @@ class JobConfig(BaseSettings):
     networks: NetworkGroups = Field(default_factory=dict)
     accounts: Accounts = Field(default_factory=Accounts)
     namespace: Annotated[str, PlainValidator(key_namespace)] = "fc"
+    limit_overrides: bool = False
     limit_headers: Literal["draft-11", "legacy", "both", "none"] = "draft-11"
     ipv6_prefix: Annotated[Count, AfterValidator(prefix)] = 64
     health_checks: HealthChecks = Field(default_factory=HealthChecks)
@@ -161,6 +164,7 @@ class JobConfig(BaseSettings):
     _jobs: JobsApp = PrivateAttr(default_factory=JobsApp)
     _metrics: MetricsEndpoint = PrivateAttr(default_factory=MetricsEndpoint)
     _origin: Origin | None = PrivateAttr(default=None)
+    _overridden: Overridden = PrivateAttr(default_factory=Overridden)
     _maintenance: MaintenanceSwitch = PrivateAttr(default_factory=MaintenanceSwitch)
     _cache: CacheHandle = PrivateAttr(default_factory=CacheHandle)
     _breakers: Breakers = PrivateAttr()
@@ -187,6 +191,11 @@ class JobConfig(BaseSettings):
     def cache(self) -> CacheHandle:
         """The cache, for code: `await config.cache.invalidate(tags)`."""
         return self._cache
+
+    @property
+    def overridden(self) -> Overridden:
+        """The limits that operators have changed for a while, as this process knows them."""
+        return self._overridden
 
     @property
     def maintenance(self) -> MaintenanceSwitch:

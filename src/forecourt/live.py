@@ -90,6 +90,7 @@ class Live:
         self._books = Books(store, keys, orders)
         self._orders = orders
         self._ends = ends
+        self._config.overridden.changed = self.limits_changed
         self._stacks: weakref.WeakSet[Stack] = weakref.WeakSet()
         self._pushed: str | None = None
         self._taken: str | None = None
@@ -103,7 +104,8 @@ class Live:
         """Have a stack of this config go over with the others."""
         self._stacks.add(stack)
         self.watching = watch or self.watching
-        self.pins = self.watching is not None and len(self._stacks) > 1
+        changes_come = self.watching is not None or self._config.limit_overrides
+        self.pins = changes_come and len(self._stacks) > 1
         if self.watching == "store":
             self._orders.hear(KIND, self._hear)
 
@@ -136,14 +138,25 @@ class Live:
             return []
         undo = config.adopt(new)
         try:
-            ready = [stack.rebuild() for stack in list(self._stacks)]
+            self.rebuild()
         except BaseException:
             undo()
             raise
+        return found
+
+    def rebuild(self) -> None:
+        """Have all stacks compiled for what holds now, and go over; ConfigError, and nothing done, where one cannot."""
+        ready = [stack.rebuild() for stack in list(self._stacks)]
         self.epoch = Epoch()
         for put_in_force in ready:
             put_in_force()
-        return found
+
+    def limits_changed(self) -> None:
+        """Go over to the limits that operators have changed, or to those of the config again."""
+        try:
+            self.rebuild()
+        except ConfigError as error:
+            logger.error("changed limits cannot be put in force: %s", error)
 
     async def take(self, name: str, read: Callable[[], JobConfig]) -> None:
         """Read a config and put it in force, or refuse it; either is logged and counted."""

@@ -213,7 +213,7 @@ class PolicyMiddleware:
         for endpoint, policy in ((None, None), *policies.items()):
             if endpoint is not None and policy is None:
                 continue  # nobody names it: refused
-            grounds = (policy, shared)
+            grounds = (policy, config.overridden.of(endpoint.name) if endpoint else (), shared)
             chain = before.chain_on(endpoint, grounds) if before else None
             if chain is None:
                 site = Site(endpoint, policy, self._runtime, table, flood, self._caching, self.jobs)

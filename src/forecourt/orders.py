@@ -28,7 +28,7 @@ Order = Mapping[str, object]
 """One record: `kind`, `about` (which together name it), `until` (µs since the epoch, or None), and what is ordered."""
 
 Follow = Callable[[Sequence[Order]], object]
-"""Told all orders of one kind, whenever they differ from before."""
+"""Told all orders of one kind that have not ended, whenever they differ from before."""
 
 _MOST = 10_000
 _PAUSE = 0.5
@@ -45,6 +45,7 @@ class Orders:
         self._followers: dict[str, Follow] = {}
         self._known: dict[str, list[bytes]] = {}
         self._odd: set[bytes] = set()
+        self._lines: Sequence[bytes] = ()
         self._all: list[Order] = []
         self._task: asyncio.Task[None] | None = None
 
@@ -83,7 +84,7 @@ class Orders:
         """
         (answer,) = await self._store.decide([Question("key_list", self._place, (_MOST,), "closed")])
         if answer.degraded or not answer.values:
-            raise StoreDown("the store does not answer, so orders cannot be read")
+            raise StoreDown("to read operators' orders needs the store, which does not answer")
         book = answer.values[0]
         assert isinstance(book, bytes)
         self._follow_all(book.splitlines())
@@ -108,18 +109,22 @@ class Orders:
             await self.clock.sleep(_PAUSE * (1 + self._random()) / 2)
             try:
                 await self.read()
-            except StoreError:  # the store logs that it is down; what was read last holds
-                continue
+            except StoreError:  # the store logs that it is down; what was read last holds, until it ends
+                self._follow_all(self._lines)
             except Exception:
                 logger.exception("orders could not be followed")
 
     def _follow_all(self, lines: Sequence[bytes]) -> None:
         found: dict[str, list[tuple[bytes, Order]]] = {kind: [] for kind in self._followers}
-        self._all = []
+        self._lines, self._all = lines, []
+        now = self.clock.now()
         for line in sorted(lines):
             order = self._readable(line)
-            if order is not None:
-                self._all.append(order)
+            if order is None:
+                continue
+            self._all.append(order)
+            until = ends(order)
+            if until is None or now < until:
                 found.get(str(order["kind"]), []).append((line, order))
         for kind, told in found.items():
             words = [line for line, _ in told]

@@ -43,7 +43,8 @@ class Shared:
     async def read_orders(self) -> bool:
         """Read operators' orders once; a store that is down gives none yet. False where the config heeds none."""
         config = self.runtime.config
-        if self.live.watching != "store" and not can_be_switched(config.endpoints, config.default):
+        switched = can_be_switched(config.endpoints, config.default)
+        if not switched and self.live.watching != "store" and not config.limit_overrides:
             return False
         try:
             await self.orders.read()
@@ -83,6 +84,8 @@ def _made(config: JobConfig, store: Store | None, clock: Clock, renderer: Render
     live = Live(config, opened, runtime.keys, orders, runtime.config_ends)
     runtime.closing += [live.stop, orders.stop]
     config.maintenance.bind(orders)
+    if config.limit_overrides:
+        config.overridden.bind(orders)
     caching = Caching(
         clock,
         config.namespace,
