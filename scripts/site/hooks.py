@@ -24,7 +24,7 @@ from forecourt.errors import ForecourtError
 from forecourt.middleware import PolicyMiddleware
 from forecourt.stack import ROWS
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parent.parent.parent
 MERMAID = re.compile(r"```mermaid\n.*?```\n", re.DOTALL)
 OUTSIDE = {"README.md": "index.md", "SECURITY.md": "security.md", "CHANGELOG.md": "changelog.md"} | {
     "CONTRIBUTING.md": "contributing.md"
@@ -53,7 +53,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     return files
 
 
-def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:  # noqa: ARG001
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Have links that leave docs/ lead to what those files become; write the flow of a request as a table."""
     for name, uri in OUTSIDE.items():
         markdown = markdown.replace(f"](../{name})", f"]({uri})")
@@ -67,7 +67,7 @@ def _text(name: str) -> str:
         return text
     command = [sys.executable, str(ROOT / "scripts" / "changelog")]
     head, mark, older = text.partition("\n## ")
-    next_one = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    next_one = subprocess.run(command, capture_output=True, text=True, check=True).stdout  # noqa: S603  # our own script
     return f"{head.partition('; changes')[0]}.\n\n{next_one}{mark}{older}"
 
 
