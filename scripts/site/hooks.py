@@ -32,8 +32,8 @@ OUTSIDE = {"README.md": "index.md", "SECURITY.md": "security.md", "CHANGELOG.md"
 """Files beside docs/, and the pages that they become."""
 
 ORDER = {
-    "Start": ["index.md", "why.md", "tutorial.md", "glossary.md", "migrating/"],
-    "Policies": ["config.md", "presets.md", "layers/"],
+    "Start": ["index.md", "why.md", "tutorial.md", "examples.md", "glossary.md", "migrating/"],
+    "Policies": ["policies.md", "config.md", "presets.md", "layers/"],
     "How to": [],
     "Operating": ["operating.md", "stores.md", "health.md", "live-config.md", "performance.md", "security.md"],
     "Reference": ["reference/"],
