@@ -50,7 +50,8 @@ def test_what_cannot_be_pushed_is_refused(policies: str, tmp_path: Path, capsys:
     """A bad config; one in memory; one whose passwords would stand in the store, of which nothing is shown."""
     assert main(["config", "push", _written(tmp_path / "bad.toml", "realmm = 1")]) == 2
     assert main(["config", "push", _written(tmp_path / "alone.toml", "")]) == 2
-    secret = 'store = "redis://:hunter2@localhost"\nqueues = {mail = "redis://:hunter2@localhost"}'
+    secret = 'store = "redis://:hunter2@localhost"\nqueues = {mail = "redis://:hunter2@localhost"}\n'
+    secret += 'databases = {main = {url = "postgresql+asyncpg://me:hunter2@localhost/a"}}'
     assert main(["config", "push", _written(tmp_path / "open.toml", secret), "--store", _store_of(policies)]) == 2
     told = capsys.readouterr().err
     for words in (
@@ -58,6 +59,7 @@ def test_what_cannot_be_pushed_is_refused(policies: str, tmp_path: Path, capsys:
         "nobody can push to memory://",
         "store: its password would stand in the store",
         "queues.mail: its password would stand in the store",
+        'databases."main".url: its password would stand in the store',
     ):
         assert words in told
     assert "hunter2" not in told

@@ -1,22 +1,29 @@
 """Another config while the service runs: whole or not at all, and nothing lost that it does not change."""
 
 import asyncio
+import hashlib
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.routing import Route
 
 from forecourt import CircuitBreaker, ConfigError, EndpointPolicy, JobConfig, PolicyMiddleware
 from forecourt.config_file import Document
 from forecourt.live import ABOUT, KIND, Books
 from forecourt.orders import Orders
 from forecourt.principals import Keys
+from forecourt.stores.contract import Settlement
 from forecourt.stores.memory import MemoryStore
 from forecourt.testing import FakeClock
 from tests.asgi import get
 from tests.callers import settle_down
 from tests.changing import POLICIES, Changing, told, write
 from tests.servers import Valkey, eventually
+from tests.services import text
 
 CALLERS = 6
 SWAPS = 100
@@ -99,14 +106,14 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize("text", BAD.values(), ids=BAD.keys())
+@pytest.mark.parametrize("bad", BAD.values(), ids=BAD.keys())
 async def test_a_bad_file_is_refused_once_and_what_was_in_force_stays(
-    path: Path, text: str, caplog: pytest.LogCaptureFixture
+    path: Path, bad: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Logged and counted once, however often it is looked at; the next good one is taken."""
     process = Changing(path)
     assert await process.number() == 0
-    path.write_text(text)
+    path.write_text(bad)
     with caplog.at_level(logging.ERROR, "forecourt"):
         await process.look()
         await eventually(lambda: "is refused" in caplog.text, 5)
@@ -182,10 +189,10 @@ async def test_limits_read_what_they_have_counted_with_their_new_numbers(path: P
     process = Changing(path)
     for _ in range(3):
         assert (await process.get()).status == 200
-    text = path.read_text().replace('name = "n0"', 'name = "n0"#')
+    written = path.read_text()
     remaining = []
     for limit in (2, 5):
-        path.write_text(text.replace("1000000", str(limit)))
+        path.write_text(written.replace("1000000", str(limit)))
         await process.look()
         await eventually(lambda limit=limit: f"limit={limit}," in repr(process.config.default), 5)  # type: ignore[misc]  # its default
         answer = await process.get()
@@ -349,3 +356,89 @@ async def test_what_python_says_still_wins(path: Path) -> None:
 async def _metrics(process: Changing) -> str:
     body = (await get(process.config.metrics, "/")).body  # an app of its own
     return body.decode()
+
+
+async def test_it_watches_from_the_start_of_the_app_to_its_end(path: Path) -> None:
+    """With a lifespan: another config is followed meanwhile, and no task is left afterwards."""
+    process = Changing(path)
+    before = asyncio.all_tasks()
+    async with _Running(process):
+        assert await process.number() == 0
+        write(path, 1)
+        await process.follows(1)
+        assert await process.number() == 1
+    assert asyncio.all_tasks() == before
+
+
+class _Running:
+    """The lifespan of a process, through its stack."""
+
+    def __init__(self, process: Changing) -> None:
+        self._app = process.app
+        self._end = asyncio.Event()
+        self._began = asyncio.Event()
+
+    async def __aenter__(self) -> None:
+        """Start."""
+        self._task = asyncio.create_task(self._app({"type": "lifespan", "state": {}}, self._receive, self._send))
+        await self._began.wait()
+
+    async def __aexit__(self, *_: object) -> None:
+        """Stop."""
+        self._end.set()
+        await self._task
+
+    async def _receive(self) -> dict[str, object]:
+        if not self._began.is_set():
+            return {"type": "lifespan.startup"}
+        await self._end.wait()
+        return {"type": "lifespan.shutdown"}
+
+    async def _send(self, message: Mapping[str, object]) -> None:
+        assert message["type"] in ("lifespan.startup.complete", "lifespan.shutdown.complete"), message
+        self._began.set()
+
+
+async def test_what_breaks_while_it_is_taken_is_refused_too(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Whatever is raised: what was in force stays, and the task goes on."""
+    process = Changing(path)
+    assert await process.number() == 0
+
+    def breaks() -> JobConfig:
+        raise RuntimeError("unforeseen")
+
+    await process.app.middleware_stack.app._live.take("a.toml", breaks)  # type: ignore[union-attr]  # of the stack
+    assert "config a.toml is refused, the one in force stays: RuntimeError" in caplog.text
+    assert await process.number() == 0
+
+
+async def test_a_pushed_document_that_is_none_is_refused(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Somebody has written another thing there."""
+    clock = FakeClock()
+    store = MemoryStore(clock)
+    process = Changing(path, watch="store", store=store, clock=clock)
+    assert await process.number() == 0
+    odd = b'{"name": 5}'
+    digest = hashlib.blake2b(odd, digest_size=16).hexdigest()
+    place = Keys("fc").key("orders", "documents", "orders")
+    await store.settle([Settlement("key_put", place, (digest, odd))])
+    await Orders(store, Keys("fc"), clock).give({"kind": KIND, "about": ABOUT, "until": None, "digest": digest})
+    await process.look()
+    assert "the document that is pushed cannot be read" in caplog.text
+    assert await process.number() == 0
+
+
+async def test_a_line_of_many_changes_is_bounded(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Twenty of them, and how many more."""
+    routes = [Route(f"/{place}", text, name=f"read{place}") for place in range(30)]
+    config = JobConfig.from_file(path)
+    clock = FakeClock()
+    installed = Middleware(PolicyMiddleware, config=config, clock=clock, watch="file")
+    app = Starlette(routes=routes, middleware=[installed])
+    assert (await get(app, "/1")).status == 200
+    write(path, 1)
+    with caplog.at_level(logging.INFO, "forecourt"):
+        await app.middleware_stack.app._live.take("a.toml", config.reread)  # type: ignore[union-attr]  # of the stack
+    (line,) = [record.message for record in caplog.records if record.name == "forecourt"]
+    assert line.startswith("config a.toml: 62 changed: ")
+    assert line.endswith("; and 42 more")

@@ -86,7 +86,7 @@ def _inline(table: Mapping[str, object]) -> Iterator[str]:
     found: dict[tuple[str, ...], object] = {(name,): table.get(name) for name in ("store", "cache_store")}
     found |= {("queues", name): said for name, said in (queues.items() if isinstance(queues, dict) else ())}
     for name, said in databases.items() if isinstance(databases, dict) else ():
-        found[("databases", name, "url")] = said.get("url") if isinstance(said, dict) else said
+        found |= {("databases", name, word): said.get(word) for word in ("url", "replica") if isinstance(said, dict)}
     for place, said in found.items():
         if isinstance(said, str) and "***" in redacted(said) and not said.startswith(("env:", "file:")):
             yield f'{spelt(place)}: its password would stand in the store; say "env:NAME" or "file:path"'
