@@ -12,7 +12,7 @@ endpoints of `config.health` pass, unless their own policy says otherwise. It as
 process reads operators' orders beside its requests, and keeps to the last it read while the store is down.
 """
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import replace
 
 from forecourt.config import JobConfig
@@ -38,11 +38,9 @@ class MaintenanceLayer:
         self.app = app
         self._gate = _Gate(policy, endpoint, runtime)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Refuse or pass on."""
-        if refused := self._gate.refusal(scope):
-            return await refused(scope, receive, send)
-        await self.app(scope, receive, send)
+        return (self._gate.refusal(scope) or self.app)(scope, receive, send)
 
 
 class AskedMaintenanceLayer:
@@ -54,11 +52,9 @@ class AskedMaintenanceLayer:
         self.app = app
         self._gate = _Gate(policy, endpoint, runtime)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Refuse or pass on."""
-        if refused := self._gate.refusal(scope):
-            return await refused(scope, receive, send)
-        await self.app(scope, receive, send)
+        return (self._gate.refusal(scope) or self.app)(scope, receive, send)
 
     def questions(self, exchange: Exchange) -> Sequence[Question] | ASGIApp:
         """Ask nothing; refuse before anybody else asks."""
