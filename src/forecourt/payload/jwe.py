@@ -103,6 +103,8 @@ class _Usable:
         if isinstance(self.key, OctKey):
             self.encryptions = (_SIZES[len(self.key.raw_value)],)
         own = jwk.get("alg")
+        if isinstance(self.key, OctKey) and own in self.encryptions:
+            own = None  # RFC 7520 §5.6: a secret that is used directly says what it encrypts
         self.algorithms = tuple(each for each in kinds if own in (None, each))
         if not self.algorithms:
             raise UnfitKey(f"its alg is {own}: {', '.join(kinds)} are understood of such a key")
