@@ -81,7 +81,7 @@ OPTIONAL = {
     "cryptography": ("forecourt.ciphers", "forecourt.payload.hpke"),
     "fastapi": ("forecourt.integrations",),
     "hiredis": ("forecourt.stores.redis",),
-    "httpx": ("forecourt.auth.fetching", "forecourt.upstream_transport"),
+    "httpx": ("forecourt.auth.fetching", "forecourt.client", "forecourt.upstream_transport"),
     "joserfc": ("forecourt.auth.jose", "forecourt.payload.jwe"),
     "opentelemetry": ("forecourt.telemetry.otel",),
     "orjson": ("forecourt.telemetry.structured",),
