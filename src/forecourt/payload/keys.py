@@ -42,6 +42,25 @@ class Seals(Protocol):
         ...
 
 
+KINDS = ("x25519", "p256", "rsa", "hpke", "hybrid")
+"""Keys that can be made: the first three for `jwe`, x25519 for `hpke` as well, the last two for `hpke` alone."""
+
+
+def generated(kind: str, kid: str) -> dict[str, object]:
+    """Return a new private JWK of one of `KINDS`; ConfigError without the package."""
+    form: Format = "hpke" if kind in ("hpke", "hybrid") else "jwe"
+    try:
+        if form == "jwe":
+            from forecourt.payload import jwe  # noqa: PLC0415  # joserfc is optional
+
+            return jwe.generated(kind, kid)
+        from forecourt.payload import hpke  # noqa: PLC0415  # cryptography is optional
+
+        return hpke.generated(kind, kid)
+    except ImportError as error:
+        raise ConfigError(f"encryption: {NEEDS[form]}") from error
+
+
 class Keyring:
     """The keys of one config, ready for use; its openers and sealers are made when they are first asked for."""
 
@@ -105,6 +124,9 @@ def opener(form: Format, jwks: Sequence[Jwk]) -> Opens:
             found.append(jwk)
         except UnfitKey as error:
             reasons.append(str(error))
+    kids = [jwk["kid"] for jwk in found if "kid" in jwk]
+    if twice := [kid for place, kid in enumerate(kids) if kid in kids[:place]]:
+        raise ConfigError(f'payload_keys.own: two keys have the id "{twice[0]}"')
     if not found:
         why = "; ".join(dict.fromkeys(reasons)) or "there are none"
         raise ConfigError(f"payload_keys.own: no key that opens messages of format {form}: {why}")
