@@ -16,13 +16,18 @@ from forecourt import (
     Content,
     Credits,
     Encryption,
+    EndpointPolicy,
     Idempotency,
+    JobConfig,
+    PolicyMiddleware,
     Quota,
+    Security,
     TokenBucket,
 )
 from forecourt.stores.memory import MemoryStore
-from tests.asgi import Answer
-from tests.layers.sealed import PLANTED, Vault
+from forecourt.types import Message, Receive, Scope, Send
+from tests.asgi import Answer, call, http, websocket
+from tests.layers.sealed import PLANTED, ByField, Vault
 from tests.layers.stored import dumped
 from tests.servers import Valkey
 
@@ -220,3 +225,69 @@ async def test_two_processes_open_what_a_caller_sealed_once() -> None:
     first, second = await one.send(sealed, None, KEY), await two.send(sealed, None, KEY)
     assert opened(one, first) == opened(two, second)
     assert (len(one.bodies), len(two.bodies)) == (1, 0)
+
+
+async def test_websockets_pass_where_an_endpoint_takes_both() -> None:
+    """Their messages are not contents."""
+    seen: list[str] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        seen.append(scope["type"])
+        await send({"type": "websocket.accept"})
+
+    service = Vault(BOTH)
+    config = JobConfig(
+        default=EndpointPolicy(encryption=Encryption(request="required")),
+        routes={"any": "/{path:path}"},
+        payload_keys=service.config.payload_keys,
+    )
+    for layers in (None, ("encryption",)):
+        await call(PolicyMiddleware(app, config=config, layers=layers), websocket("/"))
+    assert seen == ["websocket", "websocket"]
+
+
+async def test_a_caller_who_leaves_before_the_content_has_come() -> None:
+    """Nothing is answered, and nothing has run."""
+    service = Vault(BOTH)
+    scope = http("/", "POST", headers=[(b"x-user", b"alice"), (b"content-type", b"application/jose")])
+    more: Message = {"type": "http.request", "body": b"ey", "more_body": True}
+    answer = await call(service.app, scope, more)
+    assert (answer.messages, service.bodies) == ([], [])
+
+
+@pytest.mark.parametrize("last", ["http.response.pathsend", "http.response.zerocopysend"])
+async def test_an_app_that_sends_what_it_was_not_offered(last: str) -> None:
+    """It is not given: only the server would know what it is."""
+    answer = await call(answering({"type": last, "path": "/etc/hostname"}), http("/", headers=[(b"x-user", b"alice")]))
+    assert answer.status == 500
+    assert answer.kinds == ["http.response.start", "http.response.body"]
+
+
+async def test_hints_pass_and_trailers_do_not() -> None:
+    """What comes before an answer says nothing of it; what comes after it would stand beside what is sealed."""
+    hints: Message = {"type": "http.response.early_hint", "links": [b"</a>"]}
+    body: Message = {"type": "http.response.body", "body": b"content"}
+    app = answering(hints, body, body, {"type": "http.response.trailers", "headers": [(b"a", b"b")]})
+    answer = await call(app, http("/", headers=[(b"x-user", b"alice")]))
+    assert answer.kinds == ["http.response.early_hint", "http.response.start", "http.response.body"]
+    assert "trailers" not in answer.starts[0]
+    assert Vault(BOTH).of("alice").open(answer.body).content == b"content"
+
+
+def answering(*messages: Message) -> PolicyMiddleware:
+    """Return an app that answers so, under a stack that seals."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [], "trailers": True})
+        for message in messages:
+            await send(message)
+
+    service = Vault(BOTH)
+    policy = EndpointPolicy(encryption=Encryption(response="required"), security=Security())
+    config = JobConfig(
+        default=policy,
+        routes={"any": "/{path:path}"},
+        payload_keys=service.config.payload_keys,
+        authenticators={"field": ByField()},
+    )
+    return PolicyMiddleware(app, config=config)

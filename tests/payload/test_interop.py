@@ -27,7 +27,7 @@ ALGORITHMS = [
 
 def of_kind(kind: str) -> Header:
     """Return a private key of ours."""
-    return private(kind, "own")  # type: ignore[arg-type]  # one of its words
+    return private(kind, "own")
 
 
 @pytest.mark.parametrize("kind", ["x25519", "p256", "rsa"])

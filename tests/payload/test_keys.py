@@ -45,7 +45,10 @@ def test_a_function_says_keys(caplog: pytest.LogCaptureFixture) -> None:
     """One that is of no use is none, and the log says why; what it is, it does not."""
 
     def key(principal: Principal) -> Jwk | None:
-        known = {"alice": public(private("p256", "alice")), "bob": {"kty": "OKP", "crv": "Ed25519", "x": "PLANTED"}}
+        known: dict[str, Jwk] = {
+            "alice": public(private("p256", "alice")),
+            "bob": {"kty": "OKP", "crv": "Ed25519", "x": "PLANTED"},
+        }
         return known.get(principal.subject)
 
     keys = keyring(key)

@@ -117,10 +117,11 @@ class Keyring:
 def opener(form: Format, jwks: Sequence[Jwk]) -> Opens:
     """Return what opens by those of these private keys that are fit for it; ConfigError where none is."""
     found: list[Jwk] = []
+    alone: Opens | None = None
     reasons: list[str] = []
     for jwk in jwks:
         try:
-            _opener(form, [jwk])
+            alone = _opener(form, [jwk])
             found.append(jwk)
         except UnfitKey as error:
             reasons.append(str(error))
@@ -130,7 +131,7 @@ def opener(form: Format, jwks: Sequence[Jwk]) -> Opens:
     if not found:
         why = "; ".join(dict.fromkeys(reasons)) or "there are none"
         raise ConfigError(f"payload_keys.own: no key that opens messages of format {form}: {why}")
-    return _opener(form, found)
+    return alone if alone is not None and len(found) == 1 else _opener(form, found)
 
 
 def sealer(form: Format, jwk: Jwk) -> Seals:
