@@ -8,6 +8,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from forecourt import Encryption
 from forecourt.core.payload import path_hash
+from tests.asgi import call, http
 from tests.layers.sealed import MEDIA, PLANTED, Kind, Vault
 
 KINDS: tuple[Kind, ...] = ("x25519", "p256", "rsa", "hpke", "hybrid")
@@ -56,7 +57,8 @@ async def test_plain_content_is_refused_where_it_must_be_sealed(kind: bytes) -> 
 async def test_content_that_was_not_announced_is_refused_too() -> None:
     """HTTP/2 needs neither length nor type: what comes all the same is not let through."""
     service = Vault(REQUIRED)
-    answer = await service.send(b"{}", b"", (b"content-length", b"0"))
+    scope = http("/", "POST", headers=[(b"x-user", b"alice")])
+    answer = await call(service.app, scope, {"type": "http.request", "body": b"{}", "more_body": False})
     assert (answer.status, service.bodies) == (415, [])
 
 

@@ -24,6 +24,8 @@ from forecourt import (
     Security,
     TokenBucket,
 )
+from forecourt.exchange import exchange_of
+from forecourt.responses import FORBIDDEN
 from forecourt.stores.memory import MemoryStore
 from forecourt.types import Message, Receive, Scope, Send
 from tests.asgi import Answer, call, http, websocket
@@ -159,6 +161,20 @@ async def test_an_answer_that_looks_like_a_refusal_is_sealed() -> None:
     service = Vault(BOTH, answer=lambda _request, _body: JSONResponse({"status": 402}, 402))
     answer = await service.send(service.seal())
     assert opened(service, answer) == {"status": 402}
+
+
+def replaced(request: Request, _body: bytes) -> Response:
+    """Answer with contents after something below has refused, and with the same status."""
+    exchange_of(request.scope).refuse(FORBIDDEN)
+    return JSONResponse({**PLANTED, "status": 403}, 403, media_type="application/problem+json")
+
+
+async def test_contents_in_place_of_a_refusal_are_sealed() -> None:
+    """That something was refused does not make plain what was answered instead, with whatever status."""
+    service = Vault(BOTH, answer=replaced)
+    answer = await service.send(service.seal())
+    assert answer.status == 403
+    assert opened(service, answer) == {**PLANTED, "status": 403}
 
 
 async def test_media_types_below_are_those_of_the_content() -> None:
