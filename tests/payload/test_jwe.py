@@ -70,7 +70,7 @@ def test_nonces_of_other_lengths() -> None:
 @pytest.mark.parametrize("kind", ["rsa", "x25519"])
 def test_a_key_that_does_not_open_takes_the_way_of_one_that_does(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """RFC 7516 §11.5: the content is decrypted all the same, by a random key, so that nobody can tell which failed."""
-    own = private(kind, "own")  # type: ignore[arg-type]  # one of its words
+    own = private(kind, "own")
     if kind == "x25519":
         own = {**own, "alg": "ECDH-ES+A256KW"}
     message = sealer("jwe", public(own)).seal({}, b"content")
