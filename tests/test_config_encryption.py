@@ -167,7 +167,7 @@ def test_callers_keys_must_be_fit_for_a_format(jwk: dict[str, object], reason: s
 def test_formats_need_their_packages(monkeypatch: pytest.MonkeyPatch) -> None:
     """The start says which, and how to get it."""
     keys = PayloadKeys(own=[as_bytes(private("x25519", "a"))])
-    for form, need in (("jwe", "joserfc: pip install"), ("hpke", "cryptography 47 or later: pip install -U")):
+    for form, need in (("jwe", "joserfc: pip install"), ("hpke", "cryptography 48 or later: pip install -U")):
         monkeypatch.setitem(sys.modules, f"forecourt.payload.{form}", None)
         monkeypatch.delattr(f"forecourt.payload.{form}")
         (line,) = told(default=sealed(request="required", format=form), payload_keys=keys)

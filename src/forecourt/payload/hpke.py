@@ -1,4 +1,4 @@
-"""Hybrid public key encryption (RFC 9180) by `cryptography`, from 47 on: the one module that seals and opens by it.
+"""Hybrid public key encryption (RFC 9180) by `cryptography`, from 48 on: the one module that seals and opens by it.
 
 Base mode, one message for each encapsulated key: HKDF-SHA256 and AES-256-GCM with X25519, or with ML-KEM-768 and X25519
 together (draft-ietf-hpke-pq), which a quantum computer does not open either. Keys are JWKs: of `kty` OKP and `crv`
@@ -12,6 +12,7 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple, cast
 
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import mlkem, x25519
 from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, MLKEM768X25519PrivateKey, MLKEM768X25519PublicKey, Suite
 
@@ -30,6 +31,7 @@ _SUITES: Mapping[str, Suite] = {
     HYBRID: Suite(KEM.MLKEM768_X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM),
 }
 _AKP = "MLKEM768-X25519"
+_OLD = "this build of cryptography has no ML-KEM-768; its own wheels have"
 _SEED, _LATTICE, _PUBLIC, _CURVE = 32, 64, 1184, 32
 
 
@@ -106,7 +108,10 @@ def _public(jwk: Mapping[str, object]) -> tuple[str, PublicKey]:
         both = decoded(cast("str", jwk["pub"]))
         if len(both) != _PUBLIC + _CURVE:
             raise UnfitKey(f"its pub must have {_PUBLIC + _CURVE} bytes")
-        lattice = mlkem.MLKEM768PublicKey.from_public_bytes(both[:_PUBLIC])
+        try:
+            lattice = mlkem.MLKEM768PublicKey.from_public_bytes(both[:_PUBLIC])
+        except UnsupportedAlgorithm:
+            raise UnfitKey(_OLD) from None
         return HYBRID, MLKEM768X25519PublicKey(lattice, x25519.X25519PublicKey.from_public_bytes(both[_PUBLIC:]))
     return X25519, x25519.X25519PublicKey.from_public_bytes(decoded(cast("str", jwk["x"])))
 
@@ -126,7 +131,10 @@ def _expanded(seed: bytes) -> tuple[mlkem.MLKEM768PrivateKey, x25519.X25519Priva
     if len(seed) != _SEED:
         raise UnfitKey(f"its priv must have {_SEED} bytes")
     long = hashlib.shake_256(seed).digest(_LATTICE + _CURVE)
-    lattice = mlkem.MLKEM768PrivateKey.from_seed_bytes(long[:_LATTICE])
+    try:
+        lattice = mlkem.MLKEM768PrivateKey.from_seed_bytes(long[:_LATTICE])
+    except UnsupportedAlgorithm:
+        raise UnfitKey(_OLD) from None
     return lattice, x25519.X25519PrivateKey.from_private_bytes(long[_LATTICE:])
 
 

@@ -1,7 +1,7 @@
 """Who opens and who seals: the service by its own keys, for each caller to the key that is registered for them.
 
 An answer is never sealed to a key that came with the request. The packages are imported only for the format that a
-policy asks for: `jwe` takes joserfc, `hpke` takes cryptography from 47 on.
+policy asks for: `jwe` takes joserfc, `hpke` takes cryptography from 48 on.
 """
 
 import json
@@ -20,7 +20,7 @@ logger = logging.getLogger("forecourt")
 
 NEEDS: Mapping[Format, str] = {
     "jwe": "format jwe needs joserfc: pip install 'forecourt[encryption]'",
-    "hpke": "format hpke needs cryptography 47 or later: pip install -U 'forecourt[encryption]'",
+    "hpke": "format hpke needs cryptography 48 or later: pip install -U 'forecourt[encryption]'",
 }
 _MOST_KNOWN = 10_000
 _NOT_UNDERSTOOD = "it is not a key that is understood"
@@ -59,6 +59,8 @@ def generated(kind: str, kid: str) -> dict[str, object]:
         return hpke.generated(kind, kid)
     except ImportError as error:
         raise ConfigError(f"encryption: {NEEDS[form]}") from error
+    except UnfitKey as error:
+        raise ConfigError(f"encryption: {error}") from error
 
 
 class Keyring:
