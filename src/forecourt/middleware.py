@@ -302,6 +302,12 @@ class MaxBodyMiddleware(PolicyMiddleware):
     installs = ("max_body",)
 
 
+class EncryptionMiddleware(PolicyMiddleware):
+    """The stack with contents that are sealed from end to end alone."""
+
+    installs = ("encryption",)
+
+
 class DeprecationMiddleware(PolicyMiddleware):
     """The stack with the deprecations alone."""
 

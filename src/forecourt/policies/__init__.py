@@ -21,6 +21,7 @@ from forecourt.policies.issuer import Dpop, Introspection, Issuer, TokenCache
 from forecourt.policies.keys import KeyProvider
 from forecourt.policies.max_body import MaxBody
 from forecourt.policies.offload import Offload
+from forecourt.policies.payload_keys import PayloadKeys
 from forecourt.policies.presets import cpu_endpoint, db_endpoint, io_endpoint
 from forecourt.policies.rate_limit import RateLimit, local_operation
 from forecourt.policies.retry import Retry
@@ -64,6 +65,7 @@ __all__ = [
     "MaxBody",
     "Metrics",
     "Offload",
+    "PayloadKeys",
     "Quota",
     "RateLimit",
     "Retry",
