@@ -32,7 +32,7 @@ from forecourt.config_cache import CacheHandle
 from forecourt.config_check import EndpointLike, misfits
 from forecourt.config_credentials import Authenticators, Issuers, metadata_address, uncredited
 from forecourt.config_databases import Databases, Statements
-from forecourt.config_encryption import unsealable
+from forecourt.config_encryption import keyless, keyring_of, unsealable
 from forecourt.config_file import Document, read, read_document
 from forecourt.config_health import HealthApp
 from forecourt.config_idempotency import unknown_databases
@@ -57,6 +57,7 @@ from forecourt.config_values import (
     upstream_name,
 )
 from forecourt.errors import ConfigError
+from forecourt.payload.keys import Keyring
 from forecourt.policies.api_keys import ApiKeys
 from forecourt.policies.circuit_breaker import CircuitBreaker
 from forecourt.policies.clients import NetworkGroups
@@ -66,6 +67,7 @@ from forecourt.policies.flood_guard import FloodGuard
 from forecourt.policies.health import HealthChecks
 from forecourt.policies.issuer import Dpop, Introspection, TokenCache
 from forecourt.policies.keys import KeyProvider, KeyRing, key_ring
+from forecourt.policies.payload_keys import PayloadKeys
 from forecourt.policies.quantities import Count
 from forecourt.policies.telemetry import Telemetry
 from forecourt.policies.texts import WebAddress
@@ -106,6 +108,7 @@ class JobConfig(BaseSettings):
     scopes that the endpoint asks for. `resource`: the service's own address, of RFC 9728.
     `queues`: where jobs wait, addresses by name. `keys`: secrets that seal records and sign jobs, audit records and
     nonces, `["env:NAME"]`, or a function that returns them; the first seals and signs, all open and verify.
+    `payload_keys`: the service's own keys and its callers', for contents that are sealed from end to end.
     `audit_log`: the file, or in Python the sink, of the audit trail.
     `webhooks`: how callers are told of their jobs' ends. `upstreams`, `databases`: servers and databases that handlers
     use, by name.
@@ -158,8 +161,10 @@ class JobConfig(BaseSettings):
     audit_log: Annotated[object, PlainValidator(audit_sink)] = None
     keys: Annotated[Sequence[str | bytes] | KeyRing | KeyProvider | None, PlainValidator(key_ring)] = None
     webhooks: Webhooks | None = None
+    payload_keys: PayloadKeys | None = None
 
     _policies: Policies = PrivateAttr()
+    _keyring: Keyring | None = PrivateAttr()
     _health: HealthApp = PrivateAttr(default_factory=HealthApp)
     _jobs: JobsApp = PrivateAttr(default_factory=JobsApp)
     _metrics: MetricsEndpoint = PrivateAttr(default_factory=MetricsEndpoint)
@@ -321,6 +326,11 @@ class JobConfig(BaseSettings):
         return self.keys if isinstance(self.keys, KeyRing) else None
 
     @property
+    def keyring(self) -> Keyring | None:
+        """The keys that `payload_keys` names, ready for use."""
+        return self._keyring
+
+    @property
     def jobs(self) -> JobsApp:
         """The endpoints that show jobs, to be mounted: `app.mount("/jobs", config.jobs, name="jobs")`."""
         return self._jobs
@@ -341,6 +351,9 @@ class JobConfig(BaseSettings):
         ]
         if wrong := [*disagreements(self.endpoints, self.default, self.key_functions), *disputed, *strange]:
             raise ConfigError(*wrong)
+        self._keyring = keyring_of(self.payload_keys)
+        if sealless := [*keyless(self.endpoints, self.default, self._keyring, api_keys=self.api_keys is not None)]:
+            raise ConfigError(*sealless)
         self._breakers = Breakers(named)
         self._outgoing = Upstreams(self.upstreams, self._breakers)
         self._policies = Policies(self.endpoints, self.default)

@@ -179,7 +179,7 @@ class PolicyMiddleware:
         """Compile for what the config says now; return what puts that in force. ConfigError where it does not fit."""
         table = self._table
         if table is None:
-            return _nothing  # its start compiles
+            return lambda: None  # its start compiles
         if problems := [*self.config.check(table.endpoints, self._enforced), *self._observers.unbuilt()]:
             raise ConfigError(*problems)
         compiled, epoch = self._compiled(table), self._live.epoch
@@ -240,10 +240,6 @@ class PolicyMiddleware:
                 layers += app.layers
             app = getattr(app, "app", None)
         return in_order(tuple(layers))
-
-
-def _nothing() -> None:
-    """Put nothing in force."""
 
 
 def _of_the_environment() -> JobConfig:
@@ -352,6 +348,12 @@ class MaintenanceMiddleware(PolicyMiddleware):
     """The stack with the maintenance alone."""
 
     installs = ("maintenance",)
+
+
+class EncryptionMiddleware(PolicyMiddleware):
+    """The stack with contents that are sealed from end to end alone."""
+
+    installs = ("encryption",)
 
 
 class DeprecationMiddleware(PolicyMiddleware):

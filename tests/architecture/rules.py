@@ -44,6 +44,7 @@ FLOORS = (
         "clients",
         "principals",
         "lifespan",
+        "payload",
         "limit_fields",
         "sealing",
         "stores",
@@ -79,11 +80,11 @@ REQUIRED = frozenset({"pydantic", "pydantic_core", "pydantic_settings", "starlet
 
 OPTIONAL = {
     "aiosqlite": ("forecourt.db",),
-    "cryptography": ("forecourt.ciphers",),
+    "cryptography": ("forecourt.ciphers", "forecourt.payload.hpke"),
     "fastapi": ("forecourt.integrations",),
     "hiredis": ("forecourt.stores.redis",),
-    "httpx": ("forecourt.auth.fetching", "forecourt.upstream_transport"),
-    "joserfc": ("forecourt.auth.jose",),
+    "httpx": ("forecourt.auth.fetching", "forecourt.client", "forecourt.upstream_transport"),
+    "joserfc": ("forecourt.auth.jose", "forecourt.payload.jwe"),
     "opentelemetry": ("forecourt.telemetry.otel",),
     "orjson": ("forecourt.telemetry.structured",),
     "prometheus_client": ("forecourt.telemetry.prometheus",),

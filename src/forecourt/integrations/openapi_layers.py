@@ -178,6 +178,23 @@ def _max_body(place: Place) -> Told:
     return Told(tuple(given))
 
 
+def _encryption(place: Place) -> Told:
+    policy = place.policy.encryption
+    assert policy is not None
+    given: list[Given] = []
+    if policy.request != "off":
+        given += [
+            Given(400, "The sealed content cannot be opened."),
+            Given(413, "The content is larger than is read."),
+        ]
+    if policy.request == "required":
+        given.append(Given(415, "Content must be sealed, and is not.", ("Accept",)))
+    if policy.response != "off":
+        given.append(Given(403, "The caller has registered no key to seal answers to."))
+        given.append(Given(500, "The answer cannot be sealed and is withheld."))
+    return Told(tuple(given))
+
+
 def _content(place: Place) -> Told:
     policy = place.policy.said("content")
     given = []
@@ -308,6 +325,7 @@ TOLD: Mapping[str, Callable[[Place], Told]] = {
     "rate_limit": _rate_limit,
     "concurrency": _where("concurrency", _concurrency),
     "max_body": _where("max_body", _max_body),
+    "encryption": _where("encryption", _encryption),
     "content": _where("content", _content),
     "webhook": _where("webhook", _webhook),
     "audit": _where("audit", _audit),

@@ -22,6 +22,7 @@ from forecourt.policies.keys import KeyProvider
 from forecourt.policies.maintenance import Maintenance
 from forecourt.policies.max_body import MaxBody
 from forecourt.policies.offload import Offload
+from forecourt.policies.payload_keys import PayloadKeys
 from forecourt.policies.presets import cpu_endpoint, db_endpoint, io_endpoint
 from forecourt.policies.rate_limit import RateLimit, local_operation
 from forecourt.policies.retry import Retry
@@ -66,6 +67,7 @@ __all__ = [
     "MaxBody",
     "Metrics",
     "Offload",
+    "PayloadKeys",
     "Quota",
     "RateLimit",
     "Retry",
