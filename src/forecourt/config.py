@@ -134,9 +134,9 @@ class JobConfig(BaseSettings):
     networks: NetworkGroups = Field(default_factory=dict)
     accounts: Accounts = Field(default_factory=Accounts)
     namespace: Annotated[str, PlainValidator(key_namespace)] = "fc"
-    limit_overrides: bool = False
     limit_headers: Literal["draft-11", "legacy", "both", "none"] = "draft-11"
     ipv6_prefix: Annotated[Count, AfterValidator(prefix)] = 64
+    limit_overrides: bool = False
     health_checks: HealthChecks = Field(default_factory=HealthChecks)
     telemetry: Telemetry = Field(default_factory=Telemetry)
     on_decision: Annotated[DecisionHook | None, PlainValidator(hook)] = None
