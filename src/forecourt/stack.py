@@ -33,6 +33,7 @@ from forecourt.layers.flood_guard import FloodGuardCounter, FloodGuardLayer
 from forecourt.layers.handler import HandlerLayer
 from forecourt.layers.idempotency import IdempotencyLayer
 from forecourt.layers.invalidates import SAFE, InvalidatesLayer
+from forecourt.layers.maintenance import maintenance
 from forecourt.layers.max_body import MaxBodyLayer
 from forecourt.layers.max_headers import MaxHeadersLayer
 from forecourt.layers.offload import OffloadLayer
@@ -243,6 +244,11 @@ ROWS: tuple[Row, ...] = (
         _where("cross_origin", CrossOriginLayer),
     ),
     Row("security", "everything below keys on the principal; its checks go first in the one trip", _auth),
+    Row(
+        "maintenance",
+        "below auth, as a role may pass; above all that counts, so that a call refused here takes nothing",
+        _where("maintenance", maintenance),
+    ),
     Row(
         "deprecation",
         "below auth, so that it is known who still calls; above all that costs",

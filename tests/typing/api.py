@@ -48,6 +48,17 @@ async def look(limits: Limits) -> None:
     (standing,) = await limits.peek("get_record", ("client", "192.0.2.7"))
     assert_type(standing.more_in, float)
     assert_type(await limits.reset("get_record", ("client", "192.0.2.7"), "hourly"), list[str])
+    (changed,) = await limits.override("get_record", {"limit": 50}, lasts=3600, identity=("client", "192.0.2.7"))
+    assert_type(changed.until, int)
+
+
+async def operate() -> None:
+    """Accept a switch with and without an end, and a stack that follows its file."""
+    switch = await config.maintenance.on("reports.*", lasts=1800, why="moved")
+    assert_type(switch.until, int | None)
+    assert_type(await config.maintenance.off("reports.*"), bool)
+    PolicyMiddleware(starlette, config=config, watch="file")
+    PolicyMiddleware(starlette, config=config, watch="files")  # type: ignore[arg-type]
 
 
 TokenBucket(max_tokens=5)  # type: ignore[call-arg]  # a bucket that is never refilled is not meant

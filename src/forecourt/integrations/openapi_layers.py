@@ -320,6 +320,7 @@ TOLD: Mapping[str, Callable[[Place], Told]] = {
     "clients": _where("clients", _always(Given(403, "This network may not call."))),
     "cross_origin": _where("cross_origin", _cross_origin),
     "security": _security,
+    "maintenance": _where("maintenance", _always(Given(503, "This operation is in maintenance.", LATER))),
     "deprecation": _where("deprecation", _deprecation),
     "rate_limit": _rate_limit,
     "concurrency": _where("concurrency", _concurrency),

@@ -19,6 +19,7 @@ from forecourt.policies.health import HealthChecks
 from forecourt.policies.idempotency import Idempotency
 from forecourt.policies.issuer import Dpop, Introspection, Issuer, TokenCache
 from forecourt.policies.keys import KeyProvider
+from forecourt.policies.maintenance import Maintenance
 from forecourt.policies.max_body import MaxBody
 from forecourt.policies.offload import Offload
 from forecourt.policies.payload_keys import PayloadKeys
@@ -62,6 +63,7 @@ __all__ = [
     "Issuer",
     "KeyProvider",
     "Logging",
+    "Maintenance",
     "MaxBody",
     "Metrics",
     "Offload",
