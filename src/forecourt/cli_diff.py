@@ -7,15 +7,13 @@ Exit 0 where nothing differs, 1 where something does.
 """
 
 import argparse
-from collections.abc import Mapping
 from pathlib import Path
 
 from forecourt.cli_app import imported
 from forecourt.config import EndpointLike, JobConfig
-from forecourt.config_addresses import redacted
 from forecourt.config_diff import Change, changes
-from forecourt.config_jobs import shown_addresses
-from forecourt.inspection import guarded, spelt_value
+from forecourt.config_spelling import spelt_change
+from forecourt.inspection import guarded
 
 
 def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -47,17 +45,7 @@ def _target(target: str) -> tuple[JobConfig, list[EndpointLike] | None]:
 
 
 def _print(change: Change) -> None:
-    old, new = _spelt(change.place, change.old), _spelt(change.place, change.new)
+    old, new = spelt_change(change.place, change.old), spelt_change(change.place, change.new)
     print(f"{change.place}: {old} -> {new}" if old != new else f"{change.place}: {old}, with other values (not shown)")
     for word in change.looser:
         print(f"  looser: {word}")
-
-
-def _spelt(place: str, value: object) -> str:
-    if value is None:
-        return "off"
-    if place in ("store", "cache_store"):
-        return repr(redacted(str(value)))
-    if place == "queues" and isinstance(value, Mapping):
-        return repr(shown_addresses(value))
-    return ", ".join(map(spelt_value, value)) or "none" if isinstance(value, tuple) else spelt_value(value)

@@ -17,9 +17,10 @@ from urllib.parse import unquote
 
 from forecourt.cli_app import imported
 from forecourt.config import ResolvedPolicy
+from forecourt.config_spelling import spelt_policy
 from forecourt.errors import ConfigError
 from forecourt.explanation import Explanation, Verdict, explain
-from forecourt.inspection import Guarded, guarded, spelt_value
+from forecourt.inspection import Guarded, guarded
 from forecourt.types import ASGIApp, Scope
 
 TOKEN = "FORECOURT_TOKEN"  # noqa: S105 - a variable's name
@@ -124,11 +125,7 @@ def _outcome(explanation: Explanation, policy: ResolvedPolicy | None) -> str:
 
 def _said(policy: ResolvedPolicy | None) -> list[tuple[str, str, str]]:
     fields = policy.fields if policy else {}
-    return [(name, _spelt(each.value), each.source) for name, each in fields.items() if each.value is not None]
-
-
-def _spelt(value: object) -> str:
-    return ", ".join(map(spelt_value, value)) if isinstance(value, tuple) else spelt_value(value)
+    return [(name, spelt_policy(each.value), each.source) for name, each in fields.items() if each.value is not None]
 
 
 def _table(explanation: Explanation, policy: ResolvedPolicy | None) -> dict[str, object]:

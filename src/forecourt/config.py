@@ -11,6 +11,7 @@ Whatever is wrong is one ConfigError with a line for each mistake.
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, Self, get_origin
 
@@ -32,6 +33,7 @@ from forecourt.config_audit import audit_sink, unsigned
 from forecourt.config_breakers import breakers_of
 from forecourt.config_cache import CacheHandle
 from forecourt.config_check import EndpointLike, misfits
+from forecourt.config_console import ConsoleApp, console_misfits
 from forecourt.config_credentials import Authenticators, Issuers, metadata_address, uncredited
 from forecourt.config_databases import Databases, Statements
 from forecourt.config_encryption import unsealable
@@ -80,6 +82,9 @@ __all__ = ["EndpointLike", "EndpointProtocol", "FieldSource", "JobConfig", "KeyF
 
 LATER: frozenset[str] = frozenset()
 """Fields that the design names and this version does not have."""
+
+_read_from: ContextVar[Path | None] = ContextVar("forecourt_read_from", default=None)
+"""The file that the config being made is read from."""
 
 
 class JobConfig(BaseSettings):
@@ -160,6 +165,9 @@ class JobConfig(BaseSettings):
     _metrics: MetricsEndpoint = PrivateAttr(default_factory=MetricsEndpoint)
     _cache: CacheHandle = PrivateAttr(default_factory=CacheHandle)
     _breakers: Breakers = PrivateAttr()
+    _console: ConsoleApp = PrivateAttr(default_factory=ConsoleApp)
+    _file: Path | None = PrivateAttr(default=None)
+    _python: Mapping[str, object] = PrivateAttr(default_factory=dict)
     _outgoing: Upstreams = PrivateAttr()
     _statements: Statements = PrivateAttr(default_factory=Statements)
 
@@ -188,7 +196,9 @@ class JobConfig(BaseSettings):
     def from_file(cls, path: str | os.PathLike[str], **python: object) -> Self:
         """Read a config from a .toml, .yaml, .yml or .json file; `python` holds fields that win over it."""
         given = {"endpoints": {}, **read(Path(path)), **_environment(cls.model_fields), **python}
-        return cls.model_validate(given)
+        config = cls.model_validate(given)
+        config._file, config._python = Path(path), python
+        return config
 
     def policy_for(self, name: str, protocol: EndpointProtocol = "any") -> ResolvedPolicy | None:
         """Return what protects an endpoint, or None when no one names it and there is no default.
@@ -238,6 +248,8 @@ class JobConfig(BaseSettings):
     def check(self, endpoints: Sequence[EndpointLike], layers: Sequence[str]) -> list[str]:
         """Return a line for each thing that does not fit an app's endpoints and the layers of its stack."""
         found = misfits(self._policies, endpoints, layers, flood_guard=self.flood_guard is not None)
+        signed = self.audit_log is None or self.key_ring is not None
+        found += console_misfits(self._policies, endpoints, app=self._console, signed=signed)
         return [*found, *uncredited(self, self._policies, endpoints), *self._job_misfits(endpoints)]
 
     def _job_misfits(self, endpoints: Sequence[EndpointLike]) -> Iterable[str]:
@@ -263,6 +275,21 @@ class JobConfig(BaseSettings):
         return self._jobs
 
     @property
+    def console(self) -> ConsoleApp:
+        """The page for operators, to be mounted: `app.mount("/console", config.console, name="console")`."""
+        return self._console
+
+    @property
+    def file(self) -> Path | None:
+        """The file that this config was read from; None where there was none."""
+        return self._file
+
+    def reread(self) -> Self:
+        """Read the file again, with what Python said of this one; raises ConfigError."""
+        assert self._file is not None, "there is a file to be read again"
+        return type(self).from_file(self._file, **self._python)
+
+    @property
     def resource_metadata(self) -> str:
         """The address of the service's own description (RFC 9728 §3.1); empty where `resource` is not given."""
         return metadata_address(self.resource) if self.resource else ""
@@ -281,6 +308,7 @@ class JobConfig(BaseSettings):
         self._breakers = Breakers(named)
         self._outgoing = Upstreams(self.upstreams, self._breakers)
         self._policies = Policies(self.endpoints, self.default)
+        self._file = _read_from.get()
 
     @model_validator(mode="wrap")
     @classmethod
@@ -314,6 +342,7 @@ class _Outside(PydanticBaseSettingsSource):
 
     def __call__(self) -> dict[str, object]:
         file = read(self._path) if self._path else {}
+        _read_from.set(self._path)
         given = {**file, **_environment(self.settings_cls.model_fields)}
         return {name: value for name, value in given.items() if name not in self.current_state}
 

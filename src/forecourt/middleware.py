@@ -10,6 +10,7 @@ from typing import ClassVar
 
 from forecourt.caching.values import CacheOfConfig
 from forecourt.config import JobConfig, ResolvedPolicy
+from forecourt.console.opening import Watch, open_console
 from forecourt.database_opening import databases_of, with_sessions
 from forecourt.errors import ConfigError
 from forecourt.exchange import KEY, Chain, Exchange
@@ -66,6 +67,7 @@ class PolicyMiddleware:
         self._runtime, self._caching = self._shared.runtime, self._shared.caching
         self._databases = databases_of(self._runtime, self._caching) if self.config.databases else None
         self._table: RouteTable | None = None
+        self._watch: Watch | None = None
         self._flood = FloodGuardCounter(self.config.flood_guard, self._runtime) if self.config.flood_guard else None
         self.jobs = JobRunner(self._runtime, with_sessions(app, self._databases))
         """What runs the jobs of this app, in a worker too."""
@@ -135,6 +137,7 @@ class PolicyMiddleware:
 
     async def _stop(self, _scope: Scope) -> None:
         self.config.health.bind(None)
+        self.config.console.bind(None)
         self._table = None
         if OFFLOAD in self.layers:
             await self.jobs.close()
@@ -150,6 +153,7 @@ class PolicyMiddleware:
             raise ConfigError(*problems)
         for problem in problems:
             logger.error("the app's routes have changed: %s", problem)
+        self._watch = open_console(self._runtime, self._shared.trips, table.endpoints)
         chains = [self._compiled(endpoint, table) for endpoint in (None, *table.endpoints)]
         self._dispatch.chains = {
             endpoint: chain for endpoint, chain in zip((None, *table.endpoints), chains, strict=True) if chain
@@ -165,7 +169,8 @@ class PolicyMiddleware:
         if endpoint and policy is None:
             return None
         site = Site(endpoint, policy, self._runtime, table, self._flood, self._caching, self.jobs)
-        return chain_of(self._guarded, site, self.layers, self._observers, self._extra)
+        chain = chain_of(self._guarded, site, self.layers, self._observers, self._extra)
+        return self._watch.around(chain, endpoint) if self._watch else chain
 
     def _observed(self, table: RouteTable) -> list[tuple[Endpoint | None, ResolvedPolicy]]:
         """Return what is observed of each endpoint, and of what no route matches."""

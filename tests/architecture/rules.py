@@ -66,7 +66,7 @@ FLOORS = (
         "revocations",
     ),
     ("layers", "jobs", "db", "database_opening"),
-    ("stack", "observers", "middleware", "limits"),
+    ("stack", "observers", "console", "middleware", "limits"),
     ("integrations", "inspection", "explanation", "schema", "cli*", "testing*"),
     ("__init__",),
 )
