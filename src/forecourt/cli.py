@@ -36,8 +36,8 @@ from forecourt import (
 )
 from forecourt.cli_app import imported
 from forecourt.config import ResolvedPolicy
-from forecourt.errors import ConfigError, StoreError
 from forecourt.config_spelling import spelt_value
+from forecourt.errors import ConfigError, StoreError
 from forecourt.inspection import Inspection, inspect
 from forecourt.routing import Endpoint
 

@@ -1,5 +1,6 @@
 """A service with every kind of trouble that its console should show, on a real port."""
 
+import asyncio
 import threading
 import time
 from collections.abc import Iterator
@@ -77,6 +78,9 @@ class Orders:
     def __init__(self) -> None:
         self.broken = True
         self.count = 0
+        self.hangs = threading.Event()
+        """Cleared: reports take until it is set."""
+        self.hangs.set()
 
     async def get(self, _: Request) -> Response:
         """Return an order."""
@@ -93,6 +97,8 @@ class Orders:
 
     async def report(self, _: Request) -> Response:
         """Fail for good: the job dies."""
+        while not self.hangs.is_set():
+            await asyncio.sleep(0.02)
         raise RuntimeError("no paper")
 
 
@@ -130,7 +136,12 @@ class Running:
                 client.get("/quotes")
             client.get("/admin/users")
             client.get("/nowhere")
-            client.post("/reports")
+        self.report()
+
+    def report(self) -> None:
+        """Have a job."""
+        with httpx2.Client(base_url=self.url) as client:
+            assert client.post("/reports").status_code == 202
 
     def change_file(self) -> None:
         """Have the file say otherwise than what runs."""

@@ -11,10 +11,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 from forecourt.config import ResolvedPolicy
+from forecourt.config_cache import cached_here
 from forecourt.core.recent import Recent, bucket
 from forecourt.decisions import Decision
 from forecourt.exchange import KEY, Exchange
-from forecourt.layers.identities import Identity, identity_of
+from forecourt.layers.identities import Identity, KeyFunction, identity_of
 from forecourt.layers.limits import STATES, named
 from forecourt.layers.outcomes import Became, became
 from forecourt.principals import digest
@@ -33,11 +34,11 @@ HANDLER = "handler"
 CALLS, ERRORS, REFUSED, CLIENT, CANCELLED = "calls", "errors", "refused", "client_errors", "cancelled"
 TOOK, LAYER, WHY, CACHE, CREDITS, TRIP, TRIP_END = "took", "layer", "why", "cache", "credits", "trip", "trip_end"
 
-_REFUSING = frozenset({"refused", "unavailable", "challenged", "forbidden", "conflict", "open", "timed_out", "exhausted"})
+_REFUSING = frozenset({"refused", "unavailable", "challenged", "forbidden", "conflict", "open", "timed_out"})
+_REFUSING |= {"exhausted"}
 _ON_THE_WAY_IN = frozenset({"allowed", "refused", "shadowed", "degraded", "unavailable", "waited", "anonymous"})
 _ON_THE_WAY_IN |= {"challenged", "forbidden", "claimed", "replayed", "conflict", "hit", "stale", "miss", "bypassed"}
 _HITS = frozenset({"hit", "stale", "collapsed"})
-_LOOKED = _HITS | {"miss", "revalidated"}
 
 What = Literal["ok", "errors", "refused", "client_errors", "cancelled"]
 
@@ -61,6 +62,8 @@ class Watching:
         self.running: dict[str, int] = {}
         self.limits: dict[tuple[str, str], Limited] = {}
         """By endpoint and limit: what `callers` counts for."""
+        self.cached: set[str] = set()
+        """The endpoints whose answers may come from the cache."""
 
     def trip(self, trip: Trip) -> None:
         """Count a trip to the store."""
@@ -68,10 +71,12 @@ class Watching:
         self.calls.add(now, (TRIP, bucket(trip.took // 1000)))
         self.calls.add(now, (TRIP_END, trip.end))
 
-    def knows(self, endpoint: Endpoint, policy: ResolvedPolicy | None, functions: Mapping[str, object]) -> None:
-        """Know the limits of an endpoint, whose callers are counted when they refuse."""
+    def knows(self, endpoint: Endpoint, policy: ResolvedPolicy | None, functions: Mapping[str, KeyFunction]) -> None:
+        """Know what of an endpoint is counted: hits, and callers whom its limits refuse."""
+        if policy and policy.cache and cached_here(endpoint.methods, endpoint.protocol):
+            self.cached.add(endpoint.name)
         for limit, shown, spot in named(policy.rate_limit if policy else (), endpoint.name):
-            identity = identity_of(limit.key, endpoint, functions, limit.name)  # type: ignore[arg-type]
+            identity = identity_of(limit.key, endpoint, functions, limit.name)
             self.limits[endpoint.name, shown] = Limited(identity, STATES[limit.operation(None)[0]], spot)
 
     def ended(self, name: str, exchange: Exchange, outcome: Became, began: int, decisions: Sequence[Decision]) -> None:
@@ -82,6 +87,9 @@ class Watching:
             calls.add(now, (what, name))
         if exchange.scope["type"] == "http":
             calls.add(now, (TOOK, name, bucket(now - began)))
+        if name in self.cached and what in ("ok", "client_errors"):
+            hit = any(each.layer == "cache" and each.outcome in _HITS for each in decisions)
+            calls.add(now, (CACHE, name, "hits" if hit else "misses"))
         if decisions or exchange.refused:
             self._decided(name, exchange, began, now, decisions)
 
@@ -97,8 +105,6 @@ class Watching:
                 why = (layer, outcome, detail)
                 if layer == "rate_limit":
                     self._limited(name, exchange, now, detail)
-            elif layer == "cache" and outcome in _LOOKED:
-                calls.add(now, (CACHE, name, "hits" if outcome in _HITS else "misses"))
             elif outcome == "settled" and amount:
                 calls.add(now, (CREDITS, name), amount)
         problem = exchange.refused

@@ -12,8 +12,7 @@ let told = null;
 
 export function learn(found) {
   policies = new Map(found.map((each) => [each.endpoint, each]));
-  const used = new Set(found.flatMap((each) => each.fields.map((field) => field.field)));
-  fields = [...new Set(found.flatMap((each) => each.fields.map((field) => field.field)))].filter((name) => used.has(name));
+  fields = [...new Set(found.flatMap((each) => each.fields.map((field) => field.field)))];
   matrix(found);
 }
 
@@ -97,6 +96,7 @@ function unfold(row) {
 
 /* Written anew only where it differs, so that it can be read and copied while figures come in. */
 function detail(row, item) {
+  mark(row.beside.firstChild, "colspan", String([...row.children].filter((cell) => cell.offsetParent).length)); // those that are shown
   const policy = policies.get(item.name);
   const why = told.refusals.filter((each) => each.endpoint === item.name);
   const layers = told.layers.filter((each) => each.endpoint === item.name).sort((one, other) => (other.p95 ?? 0) - (one.p95 ?? 0));
@@ -104,8 +104,8 @@ function detail(row, item) {
   if (row.told === now) return;
   row.told = now;
   const parts = [
-    part("Policies", ["Field", "Policy", "From"], (policy?.fields ?? []).map((each) => [each.field, code(each.policy), each.source]), "No policy: it is seen and measured, nothing is refused."),
-    part("Time by layer", ["Layer", "p50", "p95"], layers.map((each) => [each.layer, took(each.p50), took(each.p95)]), "No calls in the last 5 minutes."),
+    part("Policies", ["Field", "Policy", "From"], (policy?.fields ?? []).map((each) => [each.field.replaceAll("_", " "), code(each.policy), source(each)]), "No policy: it is seen and measured, nothing is refused."),
+    part("Time by layer", ["Layer", "p50", "p95"], layers.map((each) => [each.layer.replaceAll("_", " "), took(each.p50), took(each.p95)]), "No calls in the last 5 minutes."),
     part("Refusals", ["Reason", "Status", "Calls"], why.map((each) => [reason(each), each.status, whole(each.calls)]), "None in the last 5 minutes."),
   ];
   const credits = item.credits ? ` · ${whole(item.credits)} credits settled` : "";
@@ -116,7 +116,7 @@ function detail(row, item) {
 
 function part(title, heads, lines, none) {
   const body = lines.length
-    ? el("table", {}, el("thead", {}, el("tr", {}, ...heads.map((each) => el("th", { scope: "col" }, each)))), el("tbody", {}, ...lines.map((line) => el("tr", {}, ...line.map((each) => el("td", {}, each))))))
+    ? el("table", {}, el("thead", {}, el("tr", {}, ...heads.map((each) => el("th", { scope: "col" }, each)))), el("tbody", {}, ...lines.map((line) => el("tr", {}, ...line.map((each) => el("td", each.nodeType ? {} : { class: "keep" }, each))))))
     : el("p", { class: "small" }, none);
   return el("div", {}, el("h3", {}, title), body);
 }
@@ -135,8 +135,11 @@ function matrix(found) {
   $("tbody", table).replaceChildren(...lines);
 }
 
+/* Who said so: the endpoint's own policy, a glob, or the default. */
+const source = (said) => (said.source.startsWith("endpoint") ? "own" : said.source.replace(/^glob "(.*)"$/, "$1"));
+
 function from(said) {
   if (!said) return el("td", { class: "dim" }, "–");
-  const words = said.source.startsWith("endpoint") ? "own" : said.source.replace(/^glob "(.*)"$/, "$1");
+  const words = source(said);
   return el("td", { title: said.policy, class: words === "default" ? "dim" : null }, words);
 }

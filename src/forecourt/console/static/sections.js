@@ -40,7 +40,7 @@ function tiles(state) {
     ["Refused, 5 min", percent(sum("refused"), calls), ""],
     ["Slowest p95", took(slow || null), ""],
     ["Cache hits", percent(sum("hits"), sum("hits") + sum("misses")), ""],
-    ["Breakers not closed", `${open} of ${state.breakers.length}`, open ? "bad" : ""],
+    ["Breakers open", `${open} of ${state.breakers.length}`, open ? "bad" : ""],
     ["Jobs waiting", whole(waiting), ""],
     ["Jobs dead", whole(dead), dead ? "warn" : ""],
     ["Store", state.store.stands, state.store.stands === "answers" ? "" : "bad"],
@@ -203,7 +203,7 @@ function config(state) {
   const fill = (row, each) => {
     const [place, running, file] = row.cells_;
     const looser = each.looser.length ? `looser: ${each.looser.join("; ")}` : "";
-    both(place, each.place, looser);
+    both(place, each.place.replace(/^endpoints\./, "").replaceAll('"', ""), looser);
     mark(place.two[1], "class", "sub warn");
     write(running, each.running);
     write(file, each.running === each.file ? "other values, not shown" : each.file);
