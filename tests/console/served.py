@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -27,6 +28,8 @@ from forecourt.testing import FakeClock
 from forecourt.types import Message, Scope
 from tests.asgi import Answer, call, http
 from tests.services import starlette, text
+
+Told = dict[str, Any]
 
 OPERATORS = EndpointPolicy(security=Security(roles={"operator"}))
 PUBLIC = EndpointPolicy(security=Security(public=True))
@@ -158,24 +161,22 @@ class Service:
         await hearing
         return lines
 
-    async def state(self) -> dict[str, object]:
+    async def state(self) -> Told:
         """Return what the console shows, gathered anew."""
         self.clock.advance(1)
         answer = await self.ask("api/state")
         assert answer.status == 200, answer.body
-        told: dict[str, object] = json.loads(answer.body)
+        told: Told = json.loads(answer.body)
         return told
 
-    async def part(self, name: str) -> list[dict[str, object]]:
+    async def part(self, name: str) -> list[Told]:
         """Return one list of what the console shows."""
-        told = (await self.state())[name]
-        assert isinstance(told, list)
+        told: list[Told] = (await self.state())[name]
         return told
 
     async def act(self, kind: str, role: str = "operator", /, **given: object) -> Answer:
         """Have the console act, of the worker that it shows."""
         worker = (await self.state())["worker"]
-        assert isinstance(worker, dict)
         body = json.dumps({"worker": worker["id"], **given}).encode()
         return await self.ask(f"api/actions/{kind}", role, "POST", body)
 
@@ -190,11 +191,10 @@ class Service:
         return statuses
 
 
-async def until(service: Service, name: str, true: str) -> dict[str, object]:
+async def until(service: Service, name: str, true: str) -> Told:
     """Return the job of a queue once it stands so."""
     for _ in range(500):
         told = (await service.state())["jobs"]
-        assert isinstance(told, dict)
         for queue in told["queues"]:
             for job in queue["jobs"]:
                 if queue["name"] == name and job["status"] == true:

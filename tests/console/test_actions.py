@@ -100,7 +100,7 @@ async def test_a_dead_job_is_tried_again_and_a_waiting_one_cancelled() -> None:
     assert (await service.act("job.cancel", queue="default", job="default.nothing")).status == 404
 
 
-UNFIT = (
+UNFIT: tuple[tuple[str, dict[str, object], int], ...] = (
     ("breaker.open", {"breaker": "nobody"}, 404),
     ("breaker.open", {"breaker": "upstream", "seconds": -1}, 422),
     ("breaker.open", {"breaker": "upstream", "seconds": True}, 422),

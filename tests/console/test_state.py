@@ -10,21 +10,23 @@ from starlette.middleware import Middleware
 from starlette.routing import Mount, Route, WebSocketRoute
 
 from forecourt import EndpointPolicy, FixedWindow, JobConfig, RateLimitMiddleware, SecurityMiddleware
+from forecourt.asking import Chain
 from forecourt.console.answering import LASTS
 from forecourt.console.opening import Watch
 from forecourt.console.watching import SLOT, SLOTS
+from forecourt.routing import Endpoint
 from forecourt.stores.memory import MemoryStore
 from forecourt.testing import FakeClock
 from forecourt.types import SECOND
 from tests.asgi import call, get, http, websocket
 from tests.callers import settle_down
-from tests.console.served import GUARDED, ByHeader, Service, until
+from tests.console.served import GUARDED, ByHeader, Service, Told, until
 from tests.layers.shared import Shared
 from tests.servers import Valkey
 from tests.services import echo, starlette, text
 
 
-async def of(service: Service, name: str) -> dict[str, object]:
+async def of(service: Service, name: str) -> Told:
     """Return how an endpoint stands."""
     (found,) = (each for each in await service.part("endpoints") if each["name"] == name)
     return found
@@ -71,7 +73,7 @@ async def test_rates_are_of_the_last_ten_seconds() -> None:
     await service.visit("/charged", 20)
     found = await of(service, "charged")
     assert found["rate"] == pytest.approx(20 / 11, abs=0.5)
-    assert sum(found["calls_series"]) == 20  # type: ignore[arg-type, call-overload]  # a list of numbers
+    assert sum(found["calls_series"]) == 20
     service.clock.advance(60)
     assert (await of(service, "charged"))["rate"] == 0
 
@@ -81,10 +83,8 @@ async def test_refusals_have_a_reason() -> None:
     service = Service()
     await service.visit("/limited", 3)
     await service.visit("/guarded", 4)
-    told = {
-        (each["endpoint"], each["layer"], each["outcome"], each["detail"], each["status"]): each["calls"]
-        for each in await service.part("refusals")
-    }
+    words = ("endpoint", "layer", "outcome", "detail", "status")
+    told = {tuple(each[word] for word in words): each["calls"] for each in await service.part("refusals")}
     assert told["limited", "rate_limit", "refused", "few", 429] == 2
     assert told["guarded", "circuit_breaker", "open", "", 503] == 2
 
@@ -124,7 +124,7 @@ async def test_limited_callers_are_digests() -> None:
 async def test_policies_come_with_their_source() -> None:
     """Each field, as Python would write it, and who said so; the console's own are left out."""
     told = {each["endpoint"]: each for each in await Service().part("policies")}
-    (field,) = told["limited"]["fields"]  # type: ignore[misc]  # a list
+    (field,) = told["limited"]["fields"]
     assert field["field"] == "rate_limit"
     assert "limit=1" in field["policy"]
     assert field["source"] == 'endpoint "limited"'
@@ -175,9 +175,14 @@ async def test_several_stacks_of_one_config_count_once() -> None:
 
 async def test_without_the_console_no_chain_is_watched(monkeypatch: pytest.MonkeyPatch) -> None:
     """It costs nothing: nothing stands around any chain."""
-    watched: list[object] = []
+    watched: list[Endpoint | None] = []
     around = Watch.around
-    monkeypatch.setattr(Watch, "around", lambda *words: watched.append(words) or around(*words))
+
+    def seen(watch: Watch, chain: Chain, endpoint: Endpoint | None) -> Chain:
+        watched.append(endpoint)
+        return around(watch, chain, endpoint)
+
+    monkeypatch.setattr(Watch, "around", seen)
     app = starlette(JobConfig(default=EndpointPolicy()), Route("/", text, name="here"))
     assert (await get(app, "/")).status == 200
     assert watched == []
@@ -198,9 +203,9 @@ async def test_a_store_that_is_gone_is_told() -> None:
     """And the rest is shown all the same."""
     shared = Shared(MemoryStore())
     service = Service(GUARDED, store=shared)
-    assert (await service.state())["store"]["stands"] == "answers"  # type: ignore[index]  # a table
+    assert (await service.state())["store"]["stands"] == "answers"
     shared.down = True
-    assert (await service.state())["store"]["stands"] == "down"  # type: ignore[index]  # a table
+    assert (await service.state())["store"]["stands"] == "down"
 
 
 async def test_a_real_server_is_the_fleets(valkey: Valkey) -> None:
@@ -215,14 +220,12 @@ async def test_a_real_server_is_the_fleets(valkey: Valkey) -> None:
     service = Service(config=config)
     await service.visit("/limited", 3)
     store = (await service.state())["store"]
-    assert isinstance(store, dict)
     assert (store["of"], store["stands"]) == ("fleet", "answers")
     assert store["trips"] >= 3
     assert store["p95"] > 0
     valkey.stop()
     try:
         gone = (await service.state())["store"]
-        assert isinstance(gone, dict)
         assert gone["stands"] in ("degraded", "down")
     finally:
         valkey.start()
@@ -235,7 +238,7 @@ async def test_jobs_are_shown_as_they_stand() -> None:
     job = await until(service, "default", "dead")
     assert job["endpoint"] == "later"
     assert job["reason"]
-    queue = (await service.state())["jobs"]["queues"][0]  # type: ignore[index]  # a table
+    queue = (await service.state())["jobs"]["queues"][0]
     assert (queue["of"], queue["depth"]["dead"]) == ("process", 1)
 
 
@@ -256,15 +259,14 @@ async def test_the_running_config_is_compared_with_its_file(tmp_path: Path, monk
     file.write_text(FILE)
     service = Service(config=JobConfig.from_file(file, authenticators={"header": ByHeader()}))
 
-    async def compared() -> dict[str, object]:
-        told = (await service.state())["config"]
-        assert isinstance(told, dict)
+    async def compared() -> Told:
+        told: Told = (await service.state())["config"]
         return told
 
     assert (await compared())["stands"] == "same"
     file.write_text(FILE.replace("limit = 1", "limit = 100"))
     differs = await compared()
-    (change,) = differs["changes"]  # type: ignore[misc]  # a list
+    (change,) = differs["changes"]
     assert differs["stands"] == "differs"
     assert change["place"] == 'endpoints."limited".rate_limit'
     assert change["looser"] == ["fixed_window: limit raised from 1 to 100"]
@@ -283,7 +285,7 @@ async def test_the_running_config_is_compared_with_its_file(tmp_path: Path, monk
 
 async def test_without_a_file_there_is_nothing_to_compare() -> None:
     """It says so."""
-    assert (await Service().state())["config"]["stands"] == "no file"  # type: ignore[index]  # a table
+    assert (await Service().state())["config"]["stands"] == "no file"
 
 
 async def test_events_are_streamed() -> None:

@@ -20,7 +20,7 @@ from tests.e2e.console_app import Running, running
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 SECONDS = 30_000
 PICTURES = os.environ.get("FORECOURT_SCREENSHOTS")
-WIDE, NARROW = ViewportSize(width=1280, height=960), ViewportSize(width=360, height=800)
+WIDE, NARROW = ViewportSize(width=1120, height=820), ViewportSize(width=360, height=800)
 
 pytestmark = [
     pytest.mark.slow,
@@ -55,7 +55,7 @@ class Visit:
     ) -> None:
         self.wrong: list[str] = []
         self.asked: set[str] = set()
-        context = browser.new_context(color_scheme=scheme, viewport=size)
+        context = browser.new_context(color_scheme=scheme, viewport=size, reduced_motion="reduce")
         self.page: Page = context.new_page()
         self.page.set_default_timeout(SECONDS)
         self.page.on("console", lambda said: self.wrong.append(said.text) if said.type == "error" else None)
@@ -82,11 +82,12 @@ class Visit:
         assert (cookies, stored) == ([], [0, 0])
 
 
-def picture(page: Page, name: str) -> None:
-    """Write a picture for the docs, where they are asked for."""
+def picture(page: Page, name: str, part: str = "") -> None:
+    """Write a picture of the page, or of a part of it, for the docs, where they are asked for."""
     if PICTURES:
         page.mouse.move(0, 0)
-        page.screenshot(path=str(Path(PICTURES) / f"{name}.png"))
+        path = str(Path(PICTURES) / f"{name}.png")
+        page.locator(part).screenshot(path=path) if part else page.screenshot(path=path)
 
 
 def violations(page: Page) -> list[str]:
@@ -211,9 +212,9 @@ def test_nothing_serious_for_axe(browser: Browser, service: Running, scheme: Lit
     page.get_by_role("button", name="create_order").click()
     assert violations(page) == []
     if scheme == "light":
-        page.locator("#breakers").scroll_into_view_if_needed()
-        page.evaluate("document.querySelector('#breakers').scrollIntoView()")
-        picture(page, "sections")
+        page.set_viewport_size({"width": 1120, "height": 3000})
+        picture(page, "sections", ".columns")
+        page.set_viewport_size(WIDE)
     page.locator("#breakers").get_by_role("button", name="Open").first.click()
     assert violations(page) == []
     visit.page.keyboard.press("Escape")

@@ -73,7 +73,9 @@ function fill(row, item) {
 
 function share(cell, part, all, kind) {
   mark(cell, "class", kind);
-  write(cell, part ? `${percent(part, all)} (${whole(part)})` : percent(part, all));
+  if (!cell.firstChild) cell.append(el("span"), el("span", { class: "count" }));
+  write(cell.firstChild, percent(part, all));
+  write(cell.lastChild, part ? ` (${whole(part)})` : "");
 }
 
 function spark([calls, errors], item) {
