@@ -8,9 +8,10 @@ import textwrap
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
+from starlette.testclient import TestClient
 
 from forecourt.config import JobConfig
 from forecourt.errors import ConfigError
@@ -111,6 +112,20 @@ def test_python_in_the_docs_compiles(block: Block) -> None:
 def test_python_in_the_docs_runs(block: Block, tmp_path: Path) -> None:
     """Every Python block that says so runs by itself."""
     run(block, tmp_path)
+
+
+def test_the_first_example_does_what_is_said_of_it() -> None:
+    """The sixth quick call of the README's service is refused, with the fields that it names."""
+    page = ROOT / "README.md"
+    example = next(block for block in blocks(page, page.read_text("utf-8")) if block.language == "python")
+    names: dict[str, Any] = {}
+    exec(compile(example.text, str(page), "exec"), names)  # what the README shows
+    with TestClient(names["app"]) as client:
+        answers = [client.get("/records/1") for _ in range(6)]
+    assert [answer.status_code for answer in answers] == [200] * 5 + [429]
+    assert answers[5].headers["retry-after"] == "1"
+    assert answers[5].headers["content-type"] == "application/problem+json"
+    assert {"ratelimit", "ratelimit-policy"} <= answers[5].headers.keys()
 
 
 @pytest.mark.parametrize("block", fenced("toml"))

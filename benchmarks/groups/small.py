@@ -7,7 +7,7 @@ from benchmarks.apps import fastapi
 from benchmarks.bench import Bench
 from benchmarks.harness import Variant
 from benchmarks.results import Table
-from forecourt import ClientNetworks, Content, CrossOrigin, Deprecation, EndpointPolicy, JobConfig, SecurityHeaders
+from forecourt import ClientNetworks, Content, CrossOrigin, Deprecation, EndpointPolicy, SecurityHeaders
 
 TITLE = "Small policies"
 ABOUT = (
@@ -58,4 +58,4 @@ def _all() -> Variant:
 
 
 def _protected(policy: EndpointPolicy, layers: tuple[str, ...]) -> ours.ASGIApp:
-    return ours.protected(JobConfig(default=policy), layers=layers)
+    return ours.protected(ours.settings(policy), layers=layers)

@@ -7,6 +7,7 @@ keeps all keys of one identity on one cluster slot.
 import base64
 import hashlib
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 _KNOWN_TAGS = 10_000
 
@@ -59,3 +60,7 @@ def digest(*parts: str) -> str:
         encoded = part.encode("utf-8", "surrogatepass")
         hashed.update(b"%d:%b" % (len(encoded), encoded))
     return base64.urlsafe_b64encode(hashed.digest()).decode()
+
+
+known_digest = lru_cache(maxsize=_KNOWN_TAGS)(digest)
+"""The same, remembered for callers who come again."""

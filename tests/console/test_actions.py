@@ -162,6 +162,29 @@ async def test_a_shared_breaker_is_everybodys(valkey: Valkey) -> None:
     assert (await service.ask("api/actions/breaker.open", method="POST", body=body)).status == 200
 
 
+async def test_a_queue_that_all_workers_share_is_everybodys(valkey: Valkey) -> None:
+    """Its jobs are shown and cancelled by any worker; gone, the page says so and shows the rest."""
+    config = JobConfig(
+        default=EndpointPolicy(),
+        endpoints={**GUARDED, "later": policies()["later"]},
+        authenticators={"header": ByHeader()},
+        store=valkey.url,
+        keys=[KEY],
+    )
+    service = Service(config=config)
+    assert await service.visit("/later", method="POST") == [202]
+    job = await until(service, "default", "queued")
+    body = json.dumps({"queue": "default", "job": job["id"], "worker": "elsewhere:1"}).encode()
+    answer = await service.ask("api/actions/job.cancel", method="POST", body=body)
+    assert (answer.status, said(answer)) == (200, f"{job['id']} is cancelled")
+    assert (await service.state())["jobs"]["queues"][0]["of"] == "fleet"
+    valkey.stop()
+    try:
+        assert "does not answer" in (await service.state())["jobs"]["queues"][0]["why"]
+    finally:
+        valkey.start()
+
+
 GIVEN: dict[str, dict[str, object]] = {
     "breaker.open": {"breaker": "upstream"},
     "breaker.close": {"breaker": "upstream"},
@@ -171,6 +194,17 @@ GIVEN: dict[str, dict[str, object]] = {
     "job.cancel": {"queue": "default", "job": "default.none"},
     "job.retry": {"queue": "default", "job": "default.none"},
 }
+
+
+@pytest.mark.parametrize("kind", ACTIONS)
+async def test_in_memory_no_action_is_another_workers(kind: str) -> None:
+    """409 and nothing written down; what is not even fit says so first."""
+    sink = Sink()
+    service = Service(audit_log=sink, keys=[KEY])
+    body = json.dumps({**GIVEN[kind], "worker": "elsewhere:1"}).encode()
+    assert (await service.ask(f"api/actions/{kind}", method="POST", body=body)).status == 409
+    assert (await service.ask("api/actions/breaker.open", method="POST", body=b'{"breaker": "nobody"}')).status == 404
+    assert sink.told() == []
 
 
 @pytest.mark.parametrize("kind", ACTIONS)

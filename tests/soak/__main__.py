@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 
 from tests.servers import Valkey
-from tests.soak import databases, faults, over_admission, topologies
+from tests.soak import all_kinds, databases, faults, over_admission, topologies
 from tests.soak.idempotency_kills import main as kills
 from tests.soak.job_kills import whole
 from tests.soak.results import Result
@@ -49,6 +49,7 @@ SOAKS: dict[str, Callable[[], Iterator[Result]]] = {
     "job-kills": job_kills,
     "cache-marks": cache_marks,
     "cancelled-sessions": databases.cancelled_sessions,
+    "all-kinds": all_kinds.all_kinds,
     "cluster": topologies.cluster,
     "sentinel": topologies.sentinel,
 }
