@@ -9,7 +9,7 @@ from starlette.testclient import TestClient
 from forecourt import ConfigError, EndpointPolicy, JobConfig, Security
 from forecourt.console.page import POLICY
 from tests.asgi import call, get, http
-from tests.console.served import GUARDED, OPERATORS, PUBLIC, Service, Sink
+from tests.console.served import GUARDED, OPERATORS, PUBLIC, ByHeader, Service, Sink
 from tests.services import starlette
 
 DATA = (("GET", "api/state"), ("GET", "api/events"), ("POST", "api/actions/breaker.close"))
@@ -128,6 +128,16 @@ async def test_around_the_stack_nothing_is_told() -> None:
     other = Service(None, Mount("/aside", wrapped, name="aside"), config=service.config, clock=service.clock)
     await other.state()
     assert (await call(other.app, http("/aside/api/state", headers=headers))).status == 403
+
+
+async def test_a_stack_of_another_config_lets_nobody_in() -> None:
+    """Whoever that one believes: its authenticators are not those that the console's own config names."""
+    service = Service()
+    await service.state()
+    config = JobConfig(default=EndpointPolicy(), endpoints=GUARDED, authenticators={"header": ByHeader()})
+    app = starlette(config, Mount("/console", service.config.console, name="console"))
+    headers = [(b"authorization", b"Bearer operator")]
+    assert (await call(app, http("/console/api/state", headers=headers))).status == 403
 
 
 async def test_a_stack_that_ends_takes_its_console_along() -> None:

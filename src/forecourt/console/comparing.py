@@ -50,8 +50,6 @@ class Comparing:
             found = changes(self._config, other, self._endpoints)
         except ConfigError as error:
             return {"stands": "refused", "why": list(error.problems)}
-        except OSError as error:
-            return {"stands": "unreadable", "why": [str(error.strerror)]}
         told = [
             {
                 "place": change.place,
