@@ -198,7 +198,8 @@ const CONFIG = {
 function config(state) {
   const { config: found } = state;
   const words = $("#config .stands");
-  write(words, CONFIG[found.stands](found) + (found.more ? ` ${found.more} more differences: forecourt diff shows all.` : ""));
+  mark(words, "title", found.file ?? "");
+  write(words, CONFIG[found.stands]({ ...found, file: found.file?.split(/[\\/]/).pop() }) + (found.more ? ` ${found.more} more differences: forecourt diff shows all.` : ""));
   mark(words, "class", ["refused", "unreadable"].includes(found.stands) ? "stands bad" : found.stands === "differs" ? "stands warn" : "stands");
   const fill = (row, each) => {
     const [place, running, file] = row.cells_;
