@@ -1,6 +1,7 @@
 """The docs hold: their Python compiles or runs, their policy files load, their links lead somewhere."""
 
 import ast
+import json
 import re
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from starlette.testclient import TestClient
 
 from forecourt.config import JobConfig
 from forecourt.errors import ConfigError
+from forecourt.payload.keys import generated
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md")]
@@ -36,6 +38,10 @@ OF_A_POLICY_FILE = {
     "trusted_proxies",
     "upstreams",
 }
+
+
+JWK = json.dumps(generated("x25519", "one"))
+"""What a variable holds that is named after one."""
 
 
 class Block(NamedTuple):
@@ -132,7 +138,7 @@ def test_the_first_example_does_what_is_said_of_it() -> None:
 def test_policy_files_in_the_docs_load(block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every TOML block parses, and every policy file among them is one, once its variables are set."""
     for name in VARIABLE.findall(block.text):
-        monkeypatch.setenv(name, "a secret of thirty-two bytes or more")
+        monkeypatch.setenv(name, JWK if name.endswith("_JWK") else "a secret of thirty-two bytes or more")
     loaded(block, tmp_path)
 
 

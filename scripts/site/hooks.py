@@ -35,7 +35,7 @@ ORDER = {
     "Start": ["index.md", "why.md", "tutorial.md", "examples.md", "glossary.md", "migrating/"],
     "Policies": ["policies.md", "config.md", "presets.md", "layers/"],
     "How to": [],
-    "Operating": ["operating.md", "stores.md", "health.md", "performance.md", "security.md"],
+    "Operating": ["operating.md", "stores.md", "health.md", "live-config.md", "performance.md", "security.md"],
     "Reference": ["reference/"],
     "About": ["design.md", "changelog.md", "contributing.md"],
 }

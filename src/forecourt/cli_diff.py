@@ -11,7 +11,7 @@ from pathlib import Path
 
 from forecourt.cli_app import imported
 from forecourt.config import EndpointLike, JobConfig
-from forecourt.config_diff import Change, changes
+from forecourt.config_diff import changes
 from forecourt.config_spelling import spelt_change
 from forecourt.inspection import guarded
 
@@ -31,7 +31,9 @@ def _run(given: argparse.Namespace) -> int:
     known = None if of_old is None and of_new is None else [*(of_old or ()), *(of_new or ())]
     found = changes(old, new, known)
     for change in found:
-        _print(change)
+        print(spelt_change(change))
+        for word in change.looser:
+            print(f"  looser: {word}")
     if not found:
         print("no difference.")
     return 1 if found else 0
@@ -42,10 +44,3 @@ def _target(target: str) -> tuple[JobConfig, list[EndpointLike] | None]:
         return JobConfig.from_file(target), None
     found = guarded(imported(target))
     return found.config, list(found.table.endpoints)
-
-
-def _print(change: Change) -> None:
-    old, new = spelt_change(change.place, change.old), spelt_change(change.place, change.new)
-    print(f"{change.place}: {old} -> {new}" if old != new else f"{change.place}: {old}, with other values (not shown)")
-    for word in change.looser:
-        print(f"  looser: {word}")

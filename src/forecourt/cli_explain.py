@@ -17,7 +17,7 @@ from urllib.parse import unquote
 
 from forecourt.cli_app import imported
 from forecourt.config import ResolvedPolicy
-from forecourt.config_spelling import spelt_policy
+from forecourt.config_spelling import spelt_value
 from forecourt.errors import ConfigError
 from forecourt.explanation import Explanation, Verdict, explain
 from forecourt.inspection import Guarded, guarded
@@ -125,7 +125,11 @@ def _outcome(explanation: Explanation, policy: ResolvedPolicy | None) -> str:
 
 def _said(policy: ResolvedPolicy | None) -> list[tuple[str, str, str]]:
     fields = policy.fields if policy else {}
-    return [(name, spelt_policy(each.value), each.source) for name, each in fields.items() if each.value is not None]
+    return [(name, _spelt(each.value), each.source) for name, each in fields.items() if each.value is not None]
+
+
+def _spelt(value: object) -> str:
+    return ", ".join(map(spelt_value, value)) if isinstance(value, tuple) else spelt_value(value)
 
 
 def _table(explanation: Explanation, policy: ResolvedPolicy | None) -> dict[str, object]:

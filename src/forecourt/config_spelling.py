@@ -1,8 +1,9 @@
-"""A config's values as operators read them: as Python would write them, without what is not to be shown."""
+"""How what a config says is shown to people: policies as Python would write them, a change as one line."""
 
 from collections.abc import Mapping, Set
 
 from forecourt.config_addresses import redacted
+from forecourt.config_diff import Change
 from forecourt.config_jobs import shown_addresses
 
 
@@ -18,8 +19,14 @@ def spelt_value(value: object) -> str:
     return f"{type(value).__name__}({', '.join(f'{name}={spelt_value(said)}' for name, said in given.items())})"
 
 
-def spelt_change(place: str, value: object) -> str:
-    """Spell one side of a change between two configs; None is off, addresses go without their passwords."""
+def spelt_change(change: Change) -> str:
+    """Spell one field that differs: where it stands, what it was, what it is."""
+    old, new = spelt_side(change.place, change.old), spelt_side(change.place, change.new)
+    return f"{change.place}: {old} -> {new}" if old != new else f"{change.place}: {old}, with other values (not shown)"
+
+
+def spelt_side(place: str, value: object) -> str:
+    """Spell one side of a change; None is off, addresses go without their passwords."""
     if value is None:
         return "off"
     if place in ("store", "cache_store"):

@@ -24,6 +24,8 @@ class Principal:
     roles: frozenset[str] = field(default=frozenset())
     webhook: str | None = field(default=None, repr=False, compare=False)
     """Where the ends of their jobs are told, as the record of their API key says."""
+    encryption_key: str | None = field(default=None, repr=False, compare=False)
+    """The public key that answers to them are sealed to, a JWK in JSON, as the record of their API key says."""
 
 
 class Keys:

@@ -253,7 +253,7 @@ rate_limit = { type = "fixed_window", limit = 1, window = 60 }
 """
 
 
-async def test_the_running_config_is_compared_with_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_running_config_is_compared_with_its_file(tmp_path: Path) -> None:
     """The same, other, wrong, gone; what loosens protection is told."""
     file = tmp_path / "policies.toml"
     file.write_text(FILE)
@@ -278,9 +278,6 @@ async def test_the_running_config_is_compared_with_its_file(tmp_path: Path, monk
     assert (await compared())["stands"] == "unreadable"
     file.write_text(FILE)
     assert (await compared())["stands"] == "same"
-    monkeypatch.setenv("FORECOURT_CONFIG", str(file))
-    assert JobConfig().file == file
-    assert JobConfig(default=EndpointPolicy()).file is None
 
 
 async def test_without_a_file_there_is_nothing_to_compare() -> None:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from forecourt.config import JobConfig
 from forecourt.config_diff import changes
-from forecourt.config_spelling import spelt_change
+from forecourt.config_spelling import spelt_side
 from forecourt.errors import ConfigError
 from forecourt.routing import Endpoint
 
@@ -25,14 +25,13 @@ class Comparing:
 
     async def told(self) -> Told:
         """Return what differs; what is wrong with the file, where it cannot be compared."""
-        file = self._config.file
-        if file is None:
+        if self._config.origin is None:
             return self._told
         return await asyncio.to_thread(self._compared)
 
     def _compared(self) -> Told:
-        file = self._config.file
-        assert file is not None, "there is a file to compare with"
+        assert self._config.origin is not None, "there is a file to compare with"
+        file = self._config.origin.path
         try:
             found = file.stat()
         except OSError as error:
@@ -53,8 +52,8 @@ class Comparing:
         told = [
             {
                 "place": change.place,
-                "running": spelt_change(change.place, change.old),
-                "file": spelt_change(change.place, change.new),
+                "running": spelt_side(change.place, change.old),
+                "file": spelt_side(change.place, change.new),
                 "looser": list(change.looser),
             }
             for change in found

@@ -190,7 +190,7 @@ function store(state) {
 const CONFIG = {
   "no file": () => "It was made in Python, not read from a file: there is nothing to compare it with.",
   same: (each) => `Runs as ${each.file} says.`,
-  differs: (each) => `${each.file} says otherwise; a start would run it.`,
+  differs: (each) => `${each.file} says otherwise than what runs here.`,
   refused: (each) => `${each.file} would be refused at a start. Mend it first: ${each.why.join(" · ")}`,
   unreadable: (each) => `${each.file} cannot be read: ${each.why.join(" · ")}`,
 };
