@@ -30,6 +30,7 @@ from forecourt.config_audit import audit_sink, unsigned
 from forecourt.config_breakers import breakers_of
 from forecourt.config_cache import CacheHandle
 from forecourt.config_check import EndpointLike, misfits
+from forecourt.config_console import ConsoleApp, console_misfits
 from forecourt.config_credentials import Authenticators, Issuers, metadata_address, uncredited
 from forecourt.config_databases import Databases, Statements
 from forecourt.config_encryption import keyless, keyring_of, unsealable
@@ -173,6 +174,7 @@ class JobConfig(BaseSettings):
     _maintenance: MaintenanceSwitch = PrivateAttr(default_factory=MaintenanceSwitch)
     _cache: CacheHandle = PrivateAttr(default_factory=CacheHandle)
     _breakers: Breakers = PrivateAttr()
+    _console: ConsoleApp = PrivateAttr(default_factory=ConsoleApp)
     _outgoing: Upstreams = PrivateAttr()
     _statements: Statements = PrivateAttr(default_factory=Statements)
 
@@ -306,6 +308,8 @@ class JobConfig(BaseSettings):
     def check(self, endpoints: Sequence[EndpointLike], layers: Sequence[str]) -> list[str]:
         """Return a line for each thing that does not fit an app's endpoints and the layers of its stack."""
         found = misfits(self._policies, endpoints, layers, flood_guard=self.flood_guard is not None)
+        signed = self.audit_log is None or self.key_ring is not None
+        found += console_misfits(self._policies, endpoints, app=self._console, signed=signed)
         return [*found, *uncredited(self, self._policies, endpoints), *self._job_misfits(endpoints)]
 
     def _job_misfits(self, endpoints: Sequence[EndpointLike]) -> Iterable[str]:
@@ -334,6 +338,11 @@ class JobConfig(BaseSettings):
     def jobs(self) -> JobsApp:
         """The endpoints that show jobs, to be mounted: `app.mount("/jobs", config.jobs, name="jobs")`."""
         return self._jobs
+
+    @property
+    def console(self) -> ConsoleApp:
+        """The page for operators, to be mounted: `app.mount("/console", config.console, name="console")`."""
+        return self._console
 
     @property
     def resource_metadata(self) -> str:

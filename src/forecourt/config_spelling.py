@@ -21,15 +21,21 @@ def spelt_value(value: object) -> str:
 
 def spelt_change(change: Change) -> str:
     """Spell one field that differs: where it stands, what it was, what it is."""
-    old, new = _spelt(change.place, change.old), _spelt(change.place, change.new)
+    old, new = spelt_side(change.place, change.old), spelt_side(change.place, change.new)
     return f"{change.place}: {old} -> {new}" if old != new else f"{change.place}: {old}, with other values (not shown)"
 
 
-def _spelt(place: str, value: object) -> str:
+def spelt_side(place: str, value: object) -> str:
+    """Spell one side of a change; None is off, addresses go without their passwords."""
     if value is None:
         return "off"
     if place in ("store", "cache_store"):
         return repr(redacted(str(value)))
     if place == "queues" and isinstance(value, Mapping):
         return repr(shown_addresses(value))
-    return ", ".join(map(spelt_value, value)) or "none" if isinstance(value, tuple) else spelt_value(value)
+    return spelt_policy(value) or "none"
+
+
+def spelt_policy(value: object) -> str:
+    """Spell what a field of an endpoint's policy says, limits one after the other."""
+    return ", ".join(map(spelt_value, value)) if isinstance(value, tuple) else spelt_value(value)

@@ -12,6 +12,7 @@ from typing import ClassVar
 from forecourt.caching.values import CacheOfConfig
 from forecourt.config import JobConfig, ResolvedPolicy
 from forecourt.config_live import Watch, watched
+from forecourt.console.opening import open_console
 from forecourt.database_opening import databases_of, with_sessions
 from forecourt.dispatch import Compiled, Dispatch
 from forecourt.errors import ConfigError
@@ -152,6 +153,7 @@ class PolicyMiddleware:
 
     async def _stop(self, _scope: Scope) -> None:
         self.config.health.bind(None)
+        self.config.console.bind(None)
         self._table = None
         if OFFLOAD in self.layers:
             await self.jobs.close()
@@ -193,6 +195,7 @@ class PolicyMiddleware:
 
     def _put_in_force(self, table: RouteTable, compiled: Compiled) -> None:
         self._built = compiled
+        open_console(self._runtime, self._shared.trips, table.endpoints)  # of what holds now
         self._dispatch.chains = compiled.chains
         observed = self._observed(table)
         self._observers.observe(observed)
@@ -210,6 +213,7 @@ class PolicyMiddleware:
         kept = [(policy.cache, policy.invalidates) for policy in policies.values() if policy]
         shared = (table, flood, kept, config.networks, config.limit_headers, config.tell_scopes)
         compiled = Compiled(flood)
+        console = open_console(self._runtime, self._shared.trips, table.endpoints)
         for endpoint, policy in ((None, None), *policies.items()):
             if endpoint is not None and policy is None:
                 continue  # nobody names it: refused
@@ -218,6 +222,7 @@ class PolicyMiddleware:
             if chain is None:
                 site = Site(endpoint, policy, self._runtime, table, flood, self._caching, self.jobs)
                 chain = chain_of(self._guarded, site, self.layers, self._observers, self._extra)
+                chain = console.around(chain, endpoint) if console else chain
             compiled.add(endpoint, chain, grounds)
         return compiled
 
