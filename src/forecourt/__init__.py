@@ -20,34 +20,7 @@ from forecourt.exchange import Exchange
 from forecourt.jobs.operating import Jobs
 from forecourt.ledger import Ledger
 from forecourt.limits import Limits
-from forecourt.middleware import (
-    AuditMiddleware,
-    CacheMiddleware,
-    CircuitBreakerMiddleware,
-    ClientsMiddleware,
-    ConcurrencyMiddleware,
-    ContentMiddleware,
-    CreditsMiddleware,
-    CrossOriginMiddleware,
-    DeprecationMiddleware,
-    EncryptionMiddleware,
-    FloodGuardMiddleware,
-    IdempotencyMiddleware,
-    LoggingMiddleware,
-    MaintenanceMiddleware,
-    MaxBodyMiddleware,
-    MaxHeadersMiddleware,
-    MetricsMiddleware,
-    OffloadMiddleware,
-    PolicyMiddleware,
-    RateLimitMiddleware,
-    RetryMiddleware,
-    SecurityHeadersMiddleware,
-    SecurityMiddleware,
-    TimeoutMiddleware,
-    TracingMiddleware,
-    WebhookMiddleware,
-)
+from forecourt.middleware import PolicyMiddleware
 from forecourt.policies import (
     Accounts,
     Adaptive,
@@ -102,6 +75,33 @@ from forecourt.policies import (
 from forecourt.principals import Principal
 from forecourt.responses import Problem
 from forecourt.revocations import Revocations
+from forecourt.single_layers import (
+    AuditMiddleware,
+    CacheMiddleware,
+    CircuitBreakerMiddleware,
+    ClientsMiddleware,
+    ConcurrencyMiddleware,
+    ContentMiddleware,
+    CreditsMiddleware,
+    CrossOriginMiddleware,
+    DeprecationMiddleware,
+    EncryptionMiddleware,
+    FloodGuardMiddleware,
+    IdempotencyMiddleware,
+    LoggingMiddleware,
+    MaintenanceMiddleware,
+    MaxBodyMiddleware,
+    MaxHeadersMiddleware,
+    MetricsMiddleware,
+    OffloadMiddleware,
+    RateLimitMiddleware,
+    RetryMiddleware,
+    SecurityHeadersMiddleware,
+    SecurityMiddleware,
+    TimeoutMiddleware,
+    TracingMiddleware,
+    WebhookMiddleware,
+)
 from forecourt.stack import Extra, Site
 
 __version__ = "0.1.0"

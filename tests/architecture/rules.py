@@ -69,7 +69,7 @@ FLOORS = (
         "revocations",
     ),
     ("layers", "jobs", "db", "database_opening"),
-    ("stack", "dispatch", "observers", "console", "middleware", "limits"),
+    ("stack", "dispatch", "observers", "console", "middleware", "single_layers", "limits"),
     ("integrations", "inspection", "explanation", "schema", "cli*", "testing*"),
     ("__init__",),
 )
