@@ -145,16 +145,19 @@ class PolicyMiddleware:
     def _compile(self, scope: Scope, *, strict: bool) -> None:
         """Build all chains; what does not fit stops a start, later it is logged and its endpoint refused."""
         table = RouteTable.compile(self._guarded, self.config.routes, scope)
-        problems = self.config.check(table.endpoints, self._installed(scope))
+        installed = self._installed(scope)
+        problems = self.config.check(table.endpoints, installed)
         if problems and strict:
             raise ConfigError(*problems)
         for problem in problems:
             logger.error("the app's routes have changed: %s", problem)
+        observed = self._observed(table)
+        self.jobs.trace(self._observers.job_spans(installed), observed)
         chains = [self._compiled(endpoint, table) for endpoint in (None, *table.endpoints)]
         self._dispatch.chains = {
             endpoint: chain for endpoint, chain in zip((None, *table.endpoints), chains, strict=True) if chain
         }
-        self._observers.observe(self._observed(table))
+        self._observers.observe(observed)
         self._endpoint.resolve = table.resolve
         self.jobs.table = table
         self._table = table

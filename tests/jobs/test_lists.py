@@ -40,7 +40,7 @@ async def queue(request: pytest.FixtureRequest, clock: FakeClock) -> AsyncIterat
         url = broker.url
     async with opened(url, clock, store=store, name=f"q-{os.urandom(4).hex()}") as each:
         assert isinstance(each, Lists)
-        yield each  # type: ignore[misc]  # it is both, which an intersection type would say
+        yield each
 
 
 async def some(queue: Listing, count: int) -> list[Claimed]:
@@ -103,7 +103,7 @@ async def test_the_age_of_a_queue_is_that_of_its_oldest(queue: Listing, clock: F
 
 
 async def test_what_is_forgotten_is_not_listed(queue: Listing, clock: FakeClock) -> None:
-    """A job that ended is its owner's to see for its time; nothing is left of it after, where time is not a server's."""
+    """A job that ended is its owner's to see for its time; nothing is left after, where time is no server's."""
     await queue.publish(job("a"))
     await queue.finish("a", (await some(queue, 1))[0].token, Ending("done", b"result"))
     assert [record.status for record in await queue.owned("ali", 10)] == ["succeeded"]

@@ -13,12 +13,15 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from contextvars import Context
 
 from forecourt.core.jobs import NO_PROGRESS, Progress
 from forecourt.errors import StoreError
 from forecourt.jobs.envelope import Envelopes, Forged, JobRequest
 from forecourt.jobs.queue import Claimed, Ending, Held, Queue, Record
 from forecourt.jobs.results import JobResult
+from forecourt.jobs.tracing import ATTEMPT, Attempted
 from forecourt.types import SECOND, Clock, Message, Receive, Scope, Send
 
 logger = logging.getLogger("forecourt")
@@ -66,9 +69,9 @@ class Worker:
         return f"<Worker, {len(self._work)} of {self._concurrency} at work>"
 
     def start(self) -> None:
-        """Begin to claim, on the running loop."""
-        loop = asyncio.get_running_loop()
-        self._tasks = [loop.create_task(self._claim_on()), loop.create_task(self._renew_on())]
+        """Begin to claim, on the running loop; no request that started it is current in its jobs."""
+        loop, nobodys = asyncio.get_running_loop(), Context()
+        self._tasks = [loop.create_task(each, context=nobodys) for each in (self._claim_on(), self._renew_on())]
 
     async def drain(self, seconds: float) -> None:
         """Stop claiming; let what is at work come to its end within so many seconds, give back what does not."""
@@ -90,8 +93,8 @@ class Worker:
             await self._free.acquire()
             self._free.release()
             try:
-                claimed = await self._queue.claim(min(self._concurrency - len(self._work), 64))
-            except StoreError as error:
+                claimed = await self._claimed(min(self._concurrency - len(self._work), 64))
+            except Exception as error:  # noqa: BLE001  # whatever it is: a worker that claims no more is worse
                 await self._trouble("claim", error)
                 continue
             for each in claimed:
@@ -103,6 +106,20 @@ class Worker:
             empty = 0 if claimed else empty + 1
             if empty:
                 await self._queue.idle(empty)
+
+    async def _claimed(self, most: int) -> list[Claimed]:
+        """Claim jobs; those that come when nothing more is to be begun are given back, and cost no attempt."""
+        asking = asyncio.ensure_future(self._queue.claim(most))
+        try:
+            return await asyncio.shield(asking)
+        except asyncio.CancelledError:
+            with suppress(Exception):  # a lease is the most that it costs
+                for each in await asking:
+                    if each.token:
+                        await self._queue.finish(each.id, each.token, Ending("given back"))
+                    else:
+                        await self._bury(each)
+            raise
 
     def _begin(self, claimed: Claimed) -> None:
         if before := self._work.get(claimed.id):
@@ -143,7 +160,8 @@ class Worker:
     async def _attempt(self, at_work: "_AtWork", request: JobRequest) -> tuple[int, Ending | None]:
         """Run the handler once; no ending where the job is not ours any more."""
         answer = _Recorder(request)
-        running = asyncio.ensure_future(self._run(request, _scope(request), answer.receive, answer.send, at_work.told))
+        scope = _scope(request, at_work.claimed)
+        running = asyncio.ensure_future(self._run(request, scope, answer.receive, answer.send, at_work.told))
         at_work.running = running
         timeout = request.timeout / SECOND if request.timeout else None
         try:
@@ -180,16 +198,21 @@ class Worker:
                 continue
             try:
                 lost = await self._queue.renew([each.held() for each in self._work.values()])
-            except StoreError as error:
-                logger.warning("leases of %d jobs not renewed: %s", len(self._work), error)
+            except Exception as error:  # noqa: BLE001  # the next beat may be in time
+                _tell(f"leases of {len(self._work)} jobs not renewed", error)
                 continue
             for job in lost & self._work.keys():
                 self._work[job].lose()
 
-    async def _trouble(self, doing: str, error: StoreError) -> None:
+    async def _trouble(self, doing: str, error: Exception) -> None:
         self.failures += 1
-        logger.warning("the queue did not answer (%s): %s", doing, error)
+        _tell(f"the queue did not answer ({doing})", error)
         await self._clock.sleep(_PAUSE)
+
+
+def _tell(what: str, error: Exception) -> None:
+    """Log what a queue did not do; with a traceback where that is no trouble that queues are known to have."""
+    logger.warning("%s: %s", what, error, exc_info=None if isinstance(error, StoreError) else error)
 
 
 class _AtWork:
@@ -270,8 +293,8 @@ def _judged(error: BaseException | None, answer: _Recorder) -> tuple[int, Ending
     return answer.status, Ending("done", answer.result().stored())
 
 
-def _scope(request: JobRequest) -> Scope:
-    """Rebuild the scope that the request had at the stack."""
+def _scope(request: JobRequest, claimed: Claimed) -> Scope:
+    """Rebuild the scope that the request had at the stack, with the attempt that this is."""
     length = (b"content-length", str(len(request.body)).encode())
     return {
         "type": "http",
@@ -287,4 +310,5 @@ def _scope(request: JobRequest) -> Scope:
         "client": (request.client, 0) if request.client else None,
         "server": None,
         "state": {},
+        ATTEMPT: Attempted(claimed.id, claimed.attempts),
     }
