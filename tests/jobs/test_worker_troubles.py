@@ -134,6 +134,24 @@ async def test_whatever_a_queue_raises_the_worker_goes_on(
     await works.worker.drain(0)
 
 
+@pytest.mark.parametrize("beside", [True, False])
+async def test_a_short_lease_is_renewed_in_time_whenever_its_job_begins(*, beside: bool) -> None:
+    """The renewals reckon with it at once, not after a beat that idleness, or a longer lease, had made long."""
+    works = Works(for_ever)
+    works.worker.start()
+    if beside:
+        await works.publish("long", attempts=9)
+    await works.publish("short", attempts=9, lease=0.4)
+    for _ in range(20):
+        works.clock.advance(0.1)
+        await settle_down()
+        assert await works.queue.claim(1) == []
+    record = await works.queue.look("short")
+    assert record is not None
+    assert (record.status, record.attempts) == ("running", 1)
+    await works.worker.drain(0)
+
+
 async def test_what_is_claimed_while_the_worker_stops_is_given_back() -> None:
     """It costs no attempt, and whoever is to be told of a job that died is told."""
     works = Works(answers)

@@ -39,6 +39,9 @@ _BEATS = 4
 _LONGEST_BEAT = 1.0
 """Seconds: how soon a cancelled job is let go."""
 
+_NO_LEASE = 1 << 62
+"""µs, longer than any."""
+
 _PAUSE = 1.0
 """Seconds until a queue that did not answer is asked again."""
 
@@ -62,6 +65,9 @@ class Worker:
         self._concurrency = concurrency
         self._work: dict[str, _AtWork] = {}
         self._tasks: list[asyncio.Task[None]] = []
+        self._shortest = _NO_LEASE
+        self._beating: asyncio.Task[None] | None = None
+        """What renews leases, while it waits for its next beat."""
         self.failures = 0
         """How often the queue did not answer."""
 
@@ -125,6 +131,7 @@ class Worker:
         if before := self._work.get(claimed.id):
             before.lose()  # its lease ended unrenewed, and it has come back to this worker
         at_work = self._work[claimed.id] = _AtWork(claimed)
+        self._hurry(claimed.lease)
         at_work.task = asyncio.get_running_loop().create_task(self._run_one(at_work))
 
     async def _run_one(self, at_work: "_AtWork") -> None:
@@ -191,9 +198,7 @@ class Worker:
 
     async def _renew_on(self) -> None:
         while True:
-            leases = [each.claimed.lease for each in self._work.values()]
-            beat = min([_LONGEST_BEAT, *(lease / SECOND / _BEATS for lease in leases)])
-            await self._clock.sleep(beat * random.uniform(0.75, 1))  # noqa: S311  # only so that workers spread
+            await self._beat()
             if not self._work:
                 continue
             try:
@@ -203,6 +208,28 @@ class Worker:
                 continue
             for job in lost & self._work.keys():
                 self._work[job].lose()
+
+    async def _beat(self) -> None:
+        """Return when it is time to renew, counted anew where a job begins whose lease is shorter than all others."""
+        renewing = asyncio.current_task()
+        assert renewing is not None
+        while True:
+            self._shortest = min((each.claimed.lease for each in self._work.values()), default=_NO_LEASE)
+            beat = min(_LONGEST_BEAT, self._shortest / SECOND / _BEATS)
+            self._beating = renewing
+            try:
+                return await self._clock.sleep(beat * random.uniform(0.75, 1))  # noqa: S311  # workers spread
+            except asyncio.CancelledError:
+                if self._beating is renewing or renewing.uncancel() > 0:
+                    raise
+            finally:
+                self._beating = None
+
+    def _hurry(self, lease: int) -> None:
+        """Have the next beat reckon with this lease, where it is shorter than those at work so far."""
+        if self._beating is not None and lease < self._shortest:
+            beating, self._beating = self._beating, None
+            beating.cancel()
 
     async def _trouble(self, doing: str, error: Exception) -> None:
         self.failures += 1
