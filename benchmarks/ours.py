@@ -13,9 +13,14 @@ NEVER_FULL = 1_000_000
 
 
 def config(limits: Sequence[Any] | Any = None, store: str | None = None, **fields: Any) -> JobConfig:
-    """Return a config with these limits for every endpoint; without a store, in memory. Lines go to nowhere."""
+    """Return a config with these limits for every endpoint."""
+    return settings(EndpointPolicy(rate_limit=limits), store, **fields)
+
+
+def settings(default: EndpointPolicy, store: str | None = None, **fields: Any) -> JobConfig:
+    """Return a config; without a store, in memory. Lines go to nowhere, in JSON, as the peers' do."""
     fields.setdefault("telemetry", {"log_to": os.devnull, "log_format": "json"})
-    return JobConfig(default=EndpointPolicy(rate_limit=limits), store=store or MEMORY, **fields)
+    return JobConfig(default=default, store=store or MEMORY, **fields)
 
 
 def admitting(number: int = 1) -> list[TokenBucket]:

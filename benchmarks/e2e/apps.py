@@ -16,11 +16,15 @@ def _assembly(url: str) -> ASGIApp:
     return app_of(*parts(url))
 
 
-def _ours(url: str, *, on_server: bool) -> ASGIApp:
+def _ours(url: str, *, on_server: bool, cached: bool = False) -> ASGIApp:
     from benchmarks import ours
+    from forecourt import Cache, EndpointPolicy
 
+    cache = Cache(ttl=3600, partition="everyone") if cached else None
+    policy = EndpointPolicy(rate_limit=ours.admitting(3), cache=cache)
     flood = {"limit": ours.NEVER_FULL, "window": 1}
-    return ours.protected(ours.config(ours.admitting(3), url if on_server else None, flood_guard=flood))
+    store, namespace = url if on_server else None, "hits" if cached else "e2e"
+    return ours.protected(ours.settings(policy, store, flood_guard=flood, namespace=namespace))
 
 
 APPS: dict[str, Callable[[str], Any]] = {
@@ -29,6 +33,7 @@ APPS: dict[str, Callable[[str], Any]] = {
     "typical assembly": _assembly,
     "forecourt, memory": partial(_ours, on_server=False),
     "forecourt, Valkey": partial(_ours, on_server=True),
+    "forecourt, memory, cache hit": partial(_ours, on_server=False, cached=True),
 }
 
 

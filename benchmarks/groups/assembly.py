@@ -1,6 +1,5 @@
 """A typical assembly of peers whole, beside the whole stack: one FastAPI route, everything on one Valkey."""
 
-import os
 from typing import Any, NamedTuple
 
 from benchmarks import ours
@@ -10,7 +9,7 @@ from benchmarks.calls import Call
 from benchmarks.harness import Variant
 from benchmarks.peers import assembly, idempotency
 from benchmarks.results import Table
-from forecourt import Cache, CircuitBreaker, EndpointPolicy, FloodGuard, Idempotency, JobConfig, Security
+from forecourt import Cache, CircuitBreaker, EndpointPolicy, FloodGuard, Idempotency, Security
 from forecourt.testing import FakeIssuer
 
 TITLE = "The whole stack beside a typical assembly"
@@ -105,14 +104,13 @@ def _ours(own: Own, place: str, url: str | None, namespace: str) -> Variant:
     issuer = FakeIssuer(algorithm="HS256")
     token = (b"authorization", b"Bearer " + issuer.token(scopes={"read:records"}, exp=4_000_000_000).encode())
     policy = EndpointPolicy(security=Security(scopes={"read:records"}), rate_limit=ours.admitting(3), **own.policies)
-    settings = JobConfig(
-        default=EndpointPolicy(),
+    settings = ours.settings(
+        EndpointPolicy(),
+        url,
         endpoints={own.endpoint: policy},
-        store=url or ours.MEMORY,
         issuers=[issuer.policy],
         flood_guard=FloodGuard(limit=ours.NEVER_FULL, window=1),
         namespace=f"whole{namespace}{len(own.name)}",
-        telemetry={"log_to": os.devnull, "log_format": "json"},
     )
     call = own.call._replace(headers=(*own.call.headers, token))
     return Variant(f"forecourt, {place}{own.name}", ours.protected(settings), call, own.about, "ours")

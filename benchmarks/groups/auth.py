@@ -14,7 +14,7 @@ from benchmarks.harness import Variant
 from benchmarks.peers import auth
 from benchmarks.peers.parts import alone
 from benchmarks.results import Table
-from forecourt import ApiKey, ApiKeys, Dpop, EndpointPolicy, JobConfig, Security
+from forecourt import ApiKey, ApiKeys, Dpop, EndpointPolicy, Security
 from forecourt.auth.compact import encoded
 from forecourt.auth.jose import SigningKey
 from forecourt.core.api_key import hashed, made
@@ -120,6 +120,6 @@ class _Proving:
 
 
 def _ours(name: str, security: Security, header: tuple[bytes, bytes], **fields: Any) -> Variant:
-    config = JobConfig(default=EndpointPolicy(security=security), **fields)
+    config = ours.settings(EndpointPolicy(security=security), **fields)
     call = Call()._replace(headers=(*Call().headers, header))
     return Variant(name, ours.protected(config), call, 'Security(scopes={"read:records"})', side="ours")

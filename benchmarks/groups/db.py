@@ -15,7 +15,7 @@ from benchmarks.bench import Bench
 from benchmarks.calls import Call
 from benchmarks.harness import Variant
 from benchmarks.results import Table
-from forecourt import JobConfig
+from forecourt import EndpointPolicy
 from forecourt.db import cached, session
 
 TITLE = "Databases"
@@ -109,4 +109,4 @@ def _ours(url: str, *, kept: bool) -> Any:
         rows = await cached(own, _QUERY, ttl=300) if kept else await own.execute(_QUERY)
         return [list(row) for row in rows]
 
-    return ours.protected(JobConfig(default={}, databases={"main": url}), app, layers=())
+    return ours.protected(ours.settings(EndpointPolicy(), databases={"main": url}), app, layers=())

@@ -1,4 +1,4 @@
-"""Peers of the layers that forecourt does not have yet, each alone on one FastAPI route: what to beat."""
+"""Caches, idempotency and circuit breakers beside their peers, each alone on one FastAPI route."""
 
 import tempfile
 
@@ -10,12 +10,12 @@ from benchmarks.harness import Variant
 from benchmarks.peers import breakers, caches, idempotency
 from benchmarks.peers.parts import Part, alone
 from benchmarks.results import Table
-from forecourt import Cache, EndpointPolicy, Idempotency, JobConfig
+from forecourt import Cache, EndpointPolicy, Idempotency
 
-TITLE = "Peers of layers to come"
+TITLE = "Caches, idempotency, breakers"
 ABOUT = (
-    "Caches, idempotency and breakers of other packages, each alone "
-    "on one FastAPI route that answers 1 KB. forecourt's rows join these tables as its layers land."
+    "forecourt's and those of other packages, each alone on one FastAPI route that answers 1 KB; where a row says so, "
+    "with the metrics and the access log that the stack has by default, which the peers have not."
 )
 MISSING = [
     "cashews has no replay of idempotency keys, hishel keeps no memory store: absent from those tables.",
@@ -24,6 +24,10 @@ MISSING = [
 
 FLOOR = "FastAPI alone"
 _MISS = Call(path="/records/{}")
+_CACHED = EndpointPolicy(cache=Cache(ttl=3600, tags={"record:{record_id}"}))
+_CACHE_ALONE = ("errors", "invalidates", "cache")
+_AND_OBSERVERS = "with metrics and the access log"
+_WITH_ALL = f"forecourt, 1 KB, {_AND_OBSERVERS}"
 
 
 async def run(bench: Bench) -> list[Table]:
@@ -43,7 +47,7 @@ async def run(bench: Bench) -> list[Table]:
                 )
     for where, place in (("memory", None), ("valkey", url)):
         for what, call in (("first", idempotency.FIRST), ("replay", idempotency.REPLAY)):
-            variants = [*(alone(part, call) for part in _idempotency(place)), _our_idempotency(place, call, what)]
+            variants = [*(alone(part, call) for part in _idempotency(place)), *_our_idempotency(place, call, what)]
             title = f"Idempotent POST, {what}, {'in memory' if place is None else 'on Valkey'}"
             count, replay = place is not None, what == "replay"
             tables.append(
@@ -83,26 +87,27 @@ def _caches(url: str | None, directory: str) -> list[Part]:
 
 
 def _own_caches(url: str | None, what: str, call: Call) -> list[Variant]:
-    """Return our cache alone; for hits with 100 KB too."""
+    """Return our cache alone, as the peers are, and in the stack as installed; for hits with 100 KB too."""
     sizes = {"1 KB": KB, "100 KB": 100 * KB} if what == "hit" else {"1 KB": KB}
-    cache = EndpointPolicy(cache=Cache(ttl=3600, tags={"record:{record_id}"}))
+    alone = [(f"forecourt, {size}", number, _CACHE_ALONE) for size, number in sizes.items()]
     return [
         Variant(
-            f"forecourt, {size}",
+            name,
             ours.protected(
-                JobConfig(
-                    store=url or ours.MEMORY,
-                    namespace=f"cache{what}{number}",
-                    default=EndpointPolicy(),
-                    endpoints={"get_record": cache},
+                ours.settings(
+                    EndpointPolicy(),
+                    url,
+                    namespace=f"cache{what}{number}{len(layers or ())}",
+                    endpoints={"get_record": _CACHED},
                 ),
                 fastapi(size=number),
+                layers,
             ),
             call,
-            config='Cache(ttl=3600, tags={"record:{record_id}"}), anonymous callers share',
+            config=f'Cache(ttl=3600, tags={{"record:{{record_id}}"}}), anonymous callers share; layers={layers}',
             side="ours",
         )
-        for size, number in sizes.items()
+        for name, number, layers in [*alone, (_WITH_ALL, KB, None)]
     ]
 
 
@@ -110,13 +115,15 @@ def _idempotency(url: str | None) -> list[Part]:
     return [idempotency.asgi_idempotency_header(url), idempotency.alcazaba(url)]
 
 
-def _our_idempotency(url: str | None, call: Call, namespace: str) -> Variant:
+def _our_idempotency(url: str | None, call: Call, namespace: str) -> list[Variant]:
     policy = EndpointPolicy(idempotency=Idempotency(key="client", max_records=ours.NEVER_FULL))
-    config = JobConfig(default=policy, store=url or ours.MEMORY, namespace=namespace)
-    return Variant(
-        "forecourt",
-        ours.protected(config),
-        call,
-        config='Idempotency(key="client"), the whole stack',
-        side="ours",
-    )
+    return [
+        Variant(
+            name,
+            ours.protected(ours.settings(policy, url, namespace=f"{namespace}{len(layers or ())}"), layers=layers),
+            call,
+            config=f'Idempotency(key="client"); layers={layers}',
+            side="ours",
+        )
+        for name, layers in (("forecourt", ("errors", "idempotency")), (f"forecourt, {_AND_OBSERVERS}", None))
+    ]

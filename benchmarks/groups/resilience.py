@@ -7,7 +7,7 @@ from benchmarks.harness import Variant
 from benchmarks.peers.breakers import pybreaker_part
 from benchmarks.peers.parts import alone
 from benchmarks.results import Table
-from forecourt import Adaptive, CircuitBreaker, EndpointPolicy, JobConfig, Retry, Timeout
+from forecourt import Adaptive, CircuitBreaker, EndpointPolicy, Retry, Timeout
 
 TITLE = "Resilience"
 ABOUT = (
@@ -56,4 +56,4 @@ def _shared() -> Variant:
 
 
 def _protected(policy: EndpointPolicy, layers: tuple[str, ...]) -> ours.ASGIApp:
-    return ours.protected(JobConfig(default=policy), layers=layers)
+    return ours.protected(ours.settings(policy), layers=layers)

@@ -58,6 +58,10 @@ class Decision(NamedTuple):
     amount: int = 0
 
 
+_new = tuple.__new__
+"""Makes a named tuple without its Python constructor: several for each request."""
+
+
 class Timed(Protocol):
     """What knows the time: the runtime of an exchange."""
 
@@ -85,6 +89,6 @@ def decided(self: Observed, layer: str, outcome: Outcome, detail: str = "", amou
     config, never anything of the request.
     """
     if self.listeners:
-        decision = Decision(layer, outcome, self.runtime.clock.now(), detail, amount)
+        decision = _new(Decision, (layer, outcome, self.runtime.clock.now(), detail, amount))
         for tell in self.listeners:
             tell(decision)

@@ -51,6 +51,7 @@ class Observers:
 
     def __init__(self, app: ASGIApp, runtime: Runtime, trips: Trips, layers: Sequence[str]) -> None:
         self._trips = trips
+        self._layers = layers
         self._runtime = runtime
         self._config = runtime.config
         wanted = {name for name in NAMES if name in layers and installed(name) and _is_used(self._config, name)}
@@ -86,6 +87,15 @@ class Observers:
                 for each, policy in endpoints
                 if policy.logging
             }
+
+    def unbuilt(self) -> list[str]:
+        """Return a line for each observer that the config asks for by now, and that was off everywhere at the start."""
+        built = {"tracing": self._tracing, "metrics": self._metrics, "logging": self._logs}
+        return [
+            f"{name}: was off for all endpoints when the service started; it needs a restart"
+            for name, observer in built.items()
+            if observer is None and name in self._layers and installed(name) and _is_used(self._config, name)
+        ]
 
     def around_handler(self, app: ASGIApp, endpoint: Endpoint | None, policy: ResolvedPolicy | None) -> ASGIApp:
         """Return the handler's app with a span of its own, where it is to have one."""
@@ -129,6 +139,7 @@ class Observers:
         if not isinstance(endpoint.families, Families):
             endpoint.families = Families(telemetry.prefix, telemetry.buckets)
             self._trips.listeners["metrics"] = endpoint.families.trip
+            self._runtime.config_ends["metrics"] = endpoint.families.config_came
             self._config.statements.listen("metrics", endpoint.families.spent)
         families = self._families = endpoint.families
 

@@ -7,6 +7,7 @@ keeps all keys of one identity on one cluster slot.
 import base64
 import hashlib
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 _KNOWN_TAGS = 10_000
 
@@ -23,6 +24,8 @@ class Principal:
     roles: frozenset[str] = field(default=frozenset())
     webhook: str | None = field(default=None, repr=False, compare=False)
     """Where the ends of their jobs are told, as the record of their API key says."""
+    encryption_key: str | None = field(default=None, repr=False, compare=False)
+    """The public key that answers to them are sealed to, a JWK in JSON, as the record of their API key says."""
 
 
 class Keys:
@@ -55,3 +58,7 @@ def digest(*parts: str) -> str:
         encoded = part.encode("utf-8", "surrogatepass")
         hashed.update(b"%d:%b" % (len(encoded), encoded))
     return base64.urlsafe_b64encode(hashed.digest()).decode()
+
+
+known_digest = lru_cache(maxsize=_KNOWN_TAGS)(digest)
+"""The same, remembered for callers who come again."""

@@ -40,13 +40,15 @@ class Problem:
         return {**{name: value for name, value in stated.items() if value != ""}, **self.extensions}
 
 
+_encode = json.JSONEncoder(separators=(",", ":")).encode
+
 Renderer = Callable[[Scope, Problem], tuple[str, bytes]]
 """How an app words its problems: (scope, problem) → (media type, body)."""
 
 
 def render(_scope: Scope, problem: Problem) -> tuple[str, bytes]:
     """Render as problem+json, the way of every refusal unless the app gives its own renderer."""
-    return "application/problem+json", json.dumps(problem.members(), separators=(",", ":")).encode()
+    return "application/problem+json", _encode(problem.members()).encode()
 
 
 @dataclass(frozen=True, slots=True)

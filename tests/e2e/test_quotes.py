@@ -93,7 +93,7 @@ def test_an_outage_from_its_beginning_to_its_end(quotes: Quotes) -> None:
     before, begun = quotes.calls, time.monotonic()
     told = quotes.crowd(200)
     probes = int((time.monotonic() - begun) / RESET)  # on a slow machine the crowd outlasts a wait: one probe is let in
-    assert set(told) == {502, 503}
+    assert {502, 503} <= set(told) <= {502, 503, 504}  # on a slow machine an attempt may also be cut off
     assert told.count(503) > 150
     let_in = 5 + 7 + probes
     assert quotes.calls - before <= let_in + RESERVE + int(BUDGET * let_in)

@@ -6,12 +6,16 @@ from hypothesis import strategies as st
 from forecourt.errors import StoreOverloaded
 from forecourt.jobs.queue import Claimed, Ending, Held, NewJob, Queue
 from forecourt.testing import FakeClock
+from forecourt.types import SECOND
 from tests.core.bench import examples
 from tests.jobs.queues import job, opened
 from tests.servers import Valkey
 
 NAMES = ["a", "b", "c", "d"]
 ENDINGS = [Ending("done", b"r"), Ending("failed", b"x", "why"), Ending("failed", b"", "why"), Ending("given back")]
+FOREVER = 10**9 * SECOND
+"""Valkey forgets by its own clock: by the test's, which it is given here, nothing of it expires."""
+
 Step = tuple[str, int, int]
 STEPS = st.lists(
     st.tuples(
@@ -31,10 +35,11 @@ def made(number: int, kind: int) -> NewJob:
 
 
 class Driven:
-    """One queue, driven by steps; what it answers is told without its random tokens."""
+    """One queue, driven by steps; what it answers is told without its random tokens. `ttl` in µs (None: the job's)."""
 
-    def __init__(self, queue: Queue, clock: FakeClock) -> None:
+    def __init__(self, queue: Queue, clock: FakeClock, ttl: int | None = None) -> None:
         self.queue = queue
+        self.ttl = ttl
         self.clock = clock
         self.claims: list[Claimed] = []
 
@@ -44,7 +49,8 @@ class Driven:
         name = NAMES[first]
         if what == "publish":
             try:
-                published = await self.queue.publish(made(first, second))
+                job = made(first, second)
+                published = await self.queue.publish(job if self.ttl is None else job._replace(ttl=self.ttl))
             except StoreOverloaded:
                 return "full"
             return published
@@ -78,7 +84,7 @@ class Driven:
 async def test_the_two_queues_never_differ(steps: list[Step], valkey: Valkey) -> None:
     """After any history both have answered the same and show the same."""
     valkey.ask("FLUSHALL")
-    await same(steps, valkey.unix_url)
+    await same(steps, valkey.unix_url, ttl=FOREVER)
 
 
 @settings(max_examples=examples(60), deadline=None)
@@ -88,11 +94,11 @@ async def test_the_queue_in_a_file_never_differs(steps: list[Step]) -> None:
     await same(steps, "sqlite:///:memory:")
 
 
-async def same(steps: list[Step], url: str) -> None:
-    """Drive the queue in memory and another one by the same steps."""
+async def same(steps: list[Step], url: str, ttl: int | None = None) -> None:
+    """Drive the queue in memory and another one by the same steps, over jobs that are kept for `ttl` once they end."""
     here, there = FakeClock(), FakeClock()
     async with opened("memory://", here) as memory, opened(url, there) as server:
-        one, other = Driven(memory, here), Driven(server, there)
+        one, other = Driven(memory, here, ttl), Driven(server, there, ttl)
         for step in steps:
             assert (step, await one.step(step)) == (step, await other.step(step))
             if step[0] == "claim":

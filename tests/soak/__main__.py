@@ -8,10 +8,11 @@ import time
 from collections.abc import Callable, Iterator
 
 from tests.servers import Valkey
-from tests.soak import databases, faults, over_admission, topologies
+from tests.soak import all_kinds, databases, faults, over_admission, topologies
 from tests.soak.idempotency_kills import main as kills
 from tests.soak.job_kills import whole
 from tests.soak.results import Result
+from tests.soak.rotation import rotation
 
 
 def idempotency_kills(trials: int = 300) -> Iterator[Result]:
@@ -49,8 +50,10 @@ SOAKS: dict[str, Callable[[], Iterator[Result]]] = {
     "job-kills": job_kills,
     "cache-marks": cache_marks,
     "cancelled-sessions": databases.cancelled_sessions,
+    "all-kinds": all_kinds.all_kinds,
     "cluster": topologies.cluster,
     "sentinel": topologies.sentinel,
+    "rotation": rotation,
 }
 
 

@@ -10,7 +10,7 @@ from tests.servers import Valkey
 from tests.soak.crowd import GRANT, LIMITS, Count, Order, crowd, processes
 from tests.soak.results import Result
 
-_STARTING = 6.0
+STARTING = 6.0
 """Seconds that eight processes take to start."""
 
 
@@ -40,7 +40,7 @@ def verdict(what: str, count: Count, *, beside: int = 0) -> Result:
     return Result(what, size, f"passed: {text}{alone}; not decided {undecided:,}", not over)
 
 
-def healthy(seconds: float = 2, number: int = 8, tasks: int = 250, starting: float = _STARTING) -> Iterator[Result]:
+def healthy(seconds: float = 2, number: int = 8, tasks: int = 250, starting: float = STARTING) -> Iterator[Result]:
     """With the store well, and with its script cache flushed fifty times a second."""
     with Valkey() as server:
         asyncio.run(grant(server.url))
@@ -84,7 +84,7 @@ def closed(seconds: float = 6, number: int = 8, tasks: int = 250) -> Iterator[Re
                 server.resume()
                 time.sleep(0.5)
 
-        order = Order(server.url, tasks, time.time() + _STARTING, seconds, pause=0.2)
+        order = Order(server.url, tasks, time.time() + STARTING, seconds, pause=0.2)
         yield verdict("closed, three stalls of 1 s", processes(order, number, stall))
     with Valkey(append_only=True) as server:
         asyncio.run(grant(server.url))
@@ -96,7 +96,7 @@ def closed(seconds: float = 6, number: int = 8, tasks: int = 250) -> Iterator[Re
                 time.sleep(0.5)
                 server.start()
 
-        order = Order(server.url, tasks, time.time() + _STARTING, seconds, pause=0.2)
+        order = Order(server.url, tasks, time.time() + STARTING, seconds, pause=0.2)
         yield verdict("closed, two crashes and restarts with AOF", processes(order, number, crash))
 
 
@@ -111,7 +111,7 @@ def local(seconds: float = 4, number: int = 8, tasks: int = 250) -> Iterator[Res
             time.sleep(2)
             server.start()
 
-        order = Order(server.url, tasks, time.time() + _STARTING, seconds, pause=0.2, on_error="local")
+        order = Order(server.url, tasks, time.time() + STARTING, seconds, pause=0.2, on_error="local")
         yield verdict("local, the store gone for 2 s", processes(order, number, crash), beside=number)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.soak import faults, over_admission
+from tests.soak import all_kinds, faults, over_admission
 from tests.soak.results import Result
 
 pytestmark = [pytest.mark.valkey, pytest.mark.slow]
@@ -22,6 +22,11 @@ def shown(results: Iterator[Result]) -> int:
 def test_two_processes_pass_what_may_pass() -> None:
     """Every strategy, a lease and credits, also while the script cache is flushed."""
     assert shown(over_admission.healthy(seconds=0.3, number=2, tasks=50, starting=1)) == 2
+
+
+def test_a_cluster_passes_what_may_pass() -> None:
+    """Every strategy, a lease and credits, in order, through a failover, and while their slot moves."""
+    assert shown(all_kinds.on_cluster(seconds=1.5, number=1, tasks=30, starting=1)) == 3
 
 
 def test_a_thousand_callers_at_once_pass_what_may_pass() -> None:
@@ -53,6 +58,7 @@ def test_soaks_are_listed() -> None:
         "job-kills",
         "cache-marks",
         "cancelled-sessions",
+        "all-kinds",
         "cluster",
         "sentinel",
     ]

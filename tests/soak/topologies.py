@@ -107,7 +107,7 @@ def cluster(seconds: float = 8) -> Iterator[Result]:
     keys = [key_of(number) for number in range(30)]
     with Cluster(replicas=1, node_timeout=1500) as servers:
         replica = servers.replicas[0]
-        yield result("cluster, failover in order", suffered(servers.url, keys, seconds, lambda: _promote(replica)), 0)
+        yield result("cluster, failover in order", suffered(servers.url, keys, seconds, lambda: promote(replica)), 0)
     with Cluster(replicas=1, node_timeout=1500) as servers:
         lost = 0
 
@@ -138,7 +138,8 @@ def unreplicated(primary: Valkey, replica: Valkey, keys: list[str]) -> int:
     return max(0, lost)
 
 
-def _promote(replica: Valkey) -> None:
+def promote(replica: Valkey) -> None:
+    """Have a replica take over in agreement with its primary."""
     while replica.ask("CLUSTER", "FAILOVER") != b"OK":
         time.sleep(0.01)
 

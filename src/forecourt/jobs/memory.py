@@ -85,10 +85,11 @@ class MemoryQueue:
         return Published(made.record(), created=True)
 
     async def claim(self, most: int) -> list[Claimed]:
-        """Return at most so many jobs, one of each owner in turn."""
+        """Return at most so many jobs, one of each owner in turn, besides those that ended while nobody had them."""
         now = self._forget()
         self._look_again(now)
-        return [claimed for _, claimed in zip(range(most), self._claims(now), strict=False)]
+        found = [*self._adopted()]
+        return found + [claimed for _, claimed in zip(range(most - len(found)), self._claims(now), strict=False)]
 
     async def idle(self, turns: int) -> None:
         """Return when a job is published or due."""
@@ -206,10 +207,12 @@ class MemoryQueue:
         found = [record for job in self._jobs.values() if (record := job.record()).status == status]
         return sorted(found, key=lambda record: -record.changed)[:most] if status in LISTED else []
 
-    def _claims(self, now: int) -> Iterator[Claimed]:
+    def _adopted(self) -> Iterator[Claimed]:
         while self._orphans:
             if orphan := self._jobs.get(self._orphans.popleft()):
                 yield Claimed(orphan.given.id, "", orphan.state.attempts, 0, orphan.given.envelope)
+
+    def _claims(self, now: int) -> Iterator[Claimed]:
         while self._ring:
             owner = self._ring.popleft()
             line = self._lines[owner]

@@ -111,7 +111,10 @@ class Queue(Protocol):
         ...
 
     async def claim(self, most: int) -> list[Claimed]:
-        """Return at most so many jobs to run, those of different owners in turns; empty where none is due."""
+        """Return at most so many jobs to run, those of different owners in turns; empty where none is due.
+
+        Jobs that ended while no worker had them come first, without a token, even where they are more than that.
+        """
         ...
 
     async def idle(self, turns: int) -> None:

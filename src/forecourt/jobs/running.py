@@ -59,9 +59,8 @@ class JobRunner:
         """Tells callers of their jobs' ends; None where the config has no webhooks."""
         runtime.config.jobs.bind(JobEndpoints(self.queues, owner_of))
 
-    def trace(self, spans: JobSpans | None, observed: Sequence[tuple[Endpoint | None, ResolvedPolicy]]) -> None:
+    def trace(self, observed: Sequence[tuple[Endpoint | None, ResolvedPolicy]]) -> None:
         """Trace the jobs of these endpoints, those whose policies say so, from now on."""
-        self.spans = spans
         self._observed = frozenset(each.name for each, policy in observed if each is not None and policy.tracing)
 
     def location(self, table: RouteTable) -> str | None:

@@ -86,25 +86,46 @@ class AuthLayer:
         self._bare = tuple(each.field() for each in self._challenges)
         self._told_scopes = " ".join(sorted(policy.scopes)) if runtime.config.tell_scopes else ""
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Find out who is calling; refuse and return, or call on."""
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        """Find out who is calling; refuse and return, or call on: without a coroutine, where nothing is waited for."""
         exchange: Exchange = scope[KEY]
         if self._public:
             _as_nobody(scope)
-            return await self.app(scope, receive, send)
+            return self.app(scope, receive, send)
         found = self._authentication.authenticate(scope)
         if type(found) is not Credential and isinstance(found, Awaitable):
-            found = await found
+            return self._awaited(found, exchange, scope, receive, send)
+        return self._found(found, exchange, scope, receive, send)
+
+    async def _awaited(
+        self, found: Awaitable[Outcome], exchange: Exchange, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        """Wait for a server or the store to say who is calling, and go on."""
+        await self._found(await found, exchange, scope, receive, send)
+
+    def _found(self, found: Outcome, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        """Refuse who was found, or call on."""
         if refused := self._admitted(exchange, found):
             exchange.decided("security", _SAID.get(refused.problem.status, "refused"))
-            return await refused(scope, receive, send)
+            return refused(scope, receive, send)
         exchange.decided("security", "allowed" if type(found) is Credential else "anonymous")
-        if self in exchange.notes and (refused_by := await exchange.ask(self)):
-            return await refused_by(scope, receive, send)
+        if self in exchange.notes:
+            return self._asked(found, exchange, scope, receive, send)
+        return self._let_in(found, exchange, scope, receive, send)
+
+    async def _asked(self, found: Outcome, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> None:
+        """Ask the store about the caller; refuse and return, or call on."""
+        refused = await exchange.ask(self)
+        await (refused(scope, receive, send) if refused else self._let_in(found, exchange, scope, receive, send))
+
+    def _let_in(
+        self, found: Outcome, exchange: Exchange, scope: Scope, receive: Receive, send: Send
+    ) -> Awaitable[None]:
+        """Call on; what becomes a stream ends with its caller."""
         if type(found) is not Credential or (found.expires is None and not self._revocation):
-            return await self.app(scope, receive, send)
+            return self.app(scope, receive, send)
         revoked = partial(self._is_revoked, exchange, found) if self._revocation else None
-        await Ending(exchange, self._clock, found.expires, revoked).run(self.app, scope, receive, send)
+        return Ending(exchange, self._clock, found.expires, revoked).run(self.app, scope, receive, send)
 
     def questions(self, exchange: Exchange) -> Sequence[Question]:
         """Ask whether the caller is revoked, and whether the proof was used."""

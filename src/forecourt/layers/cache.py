@@ -10,11 +10,11 @@ It refuses nothing, but for `only-if-cached` (504, RFC 9111 §5.2.1.7). It answe
 `Cache-Control: private` where the handler says nothing. With the store down it finds nothing, and handlers run.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Iterable, Sequence
 
 from forecourt.caching.caching import Caching
 from forecourt.core.caching import status
-from forecourt.exchange import Exchange, exchange_of
+from forecourt.exchange import KEY, Exchange
 from forecourt.layers.cache_answering import Answering, use_of
 from forecourt.layers.cache_recording import rules_of
 from forecourt.layers.cache_serving import serve_as_it_is
@@ -50,24 +50,35 @@ class CacheLayer:
         self._visits = Visits(policy, endpoint, caching, uri=uri)
         self._rules = rules_of(policy, caching, self._visits)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Ask; refuse and return, or answer from the cache, or have the handler answer."""
-        exchange = exchange_of(scope)
-        if refused := await exchange.ask(self):
-            return await refused(scope, receive, send)
+        exchange: Exchange = scope[KEY]
+        at_once = exchange.chain.at_once
+        if at_once is None:
+            return self._call(exchange, scope, receive, send)
+        refused = exchange.ask_at_once(self, at_once)
+        return refused(scope, receive, send) if refused else self._answered(exchange, scope, receive, send)
+
+    async def _call(self, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> None:
+        """Ask a store that is waited for, and go on."""
+        refused = await exchange.ask(self)
+        await (refused(scope, receive, send) if refused else self._answered(exchange, scope, receive, send))
+
+    def _answered(self, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        """Answer from the cache, or have the handler answer."""
         if exchange.principal is not None:
             exchange.headers.append(PRIVATE)
         visit = exchange.notes.get(self)
         if type(visit) is Hit:
             exchange.notes[HIT] = True
             exchange.decided("cache", "hit")
-            return await serve_as_it_is(visit.entry, visit.now, visit.method, send)
+            return serve_as_it_is(visit.entry, visit.now, visit.method, send)
         if not isinstance(visit, Visit):
             if scope["type"] == "http" and scope["method"] == "GET":
                 exchange.headers.append(_BYPASSED)
-            return await self.app(scope, receive, send)
+            return self.app(scope, receive, send)
         visit.reached = True
-        await Answering(self._rules, self.app, exchange, visit, scope, receive, send).answer()
+        return Answering(self._rules, self.app, exchange, visit, scope, receive, send).answer()
 
     def questions(self, exchange: Exchange) -> Sequence[Question]:
         """Look in the process; ask the store where that has nothing, unless a caller of this process does already."""

@@ -27,27 +27,16 @@ class Ending:
     What is sent is wrapped only once a stream begins.
     """
 
-    __slots__ = (
-        "_clock",
-        "_earlier",
-        "_ended",
-        "_exchange",
-        "_expires",
-        "_last",
-        "_revoked",
-        "_send",
-        "_task",
-        "_watcher",
-    )
+    _earlier: Callable[[Message], object] | None = None
+    _last: Message | None = None
+    _ended = False
+    _watcher: asyncio.Task[None] | None = None
 
     def __init__(self, exchange: Exchange, clock: Clock, expires: int | None, revoked: IsRevoked | None) -> None:
         self._exchange = exchange
         self._clock = clock
         self._expires = expires
         self._revoked = revoked
-        self._ended = False
-        self._last: Message | None = None
-        self._watcher: asyncio.Task[None] | None = None
 
     async def run(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
         """Call the app, and end it once its caller does not count any longer."""

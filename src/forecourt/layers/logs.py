@@ -20,7 +20,7 @@ from forecourt.decisions import Decision
 from forecourt.exchange import KEY, Exchange
 from forecourt.layers.outcomes import Became, became
 from forecourt.policies import Telemetry
-from forecourt.principals import digest
+from forecourt.principals import known_digest
 from forecourt.redaction import logged_headers
 from forecourt.routing import Endpoint
 from forecourt.types import ASGIApp, Receive, Scope, Send
@@ -126,7 +126,7 @@ class LogsLayer(Generic[Bound]):
         principal = exchange.principal
         if principal is not None and self._principals != "off":
             who = (principal.issuer, principal.subject)
-            fields["principal"] = digest(*who) if self._principals == "hashed" else " ".join(who)
+            fields["principal"] = known_digest(*who) if self._principals == "hashed" else " ".join(who)
         if logged.headers and (headers := logged_headers(scope["headers"], logged.headers)):
             fields["headers"] = headers
         return fields
