@@ -165,6 +165,7 @@ class PolicyMiddleware:
         """Build all chains; what does not fit stops a start, later it is logged and its endpoint refused."""
         table = RouteTable.compile(self._guarded, self.config.routes, scope)
         self._enforced = self._installed(scope)
+        self.jobs.spans = self._observers.job_spans(self._enforced)
         problems = self.config.check(table.endpoints, self._enforced)
         if problems and strict:
             raise ConfigError(*problems)
@@ -199,6 +200,7 @@ class PolicyMiddleware:
         self._dispatch.chains = compiled.chains
         observed = self._observed(table)
         self._observers.observe(observed)
+        self.jobs.trace(observed)
         switched = (each.name for each, policy in observed if each and policy.said("maintenance"))
         self.config.maintenance.endpoints = frozenset(switched)
         self._endpoint.resolve = table.resolve

@@ -26,6 +26,7 @@ from forecourt.telemetry.extras import installed
 from forecourt.types import ASGIApp
 
 if TYPE_CHECKING:
+    from forecourt.telemetry.job_spans import JobSpans
     from forecourt.telemetry.prometheus import Families
     from forecourt.telemetry.structured import Tokens
 
@@ -104,6 +105,14 @@ class Observers:
         if traced is None or not traced.handler:
             return app
         return HandlerSpanLayer(app, name=endpoint.name, spans=self._tracing.spans)
+
+    def job_spans(self, layers: Sequence[str]) -> "JobSpans | None":
+        """Return where the spans of jobs come from; None where none of these layers, ours or around us, traces."""
+        if "tracing" not in layers or not installed("tracing") or not _is_used(self._config, "tracing"):
+            return None
+        from forecourt.telemetry.job_spans import JobSpans  # noqa: PLC0415  # the extra `otel` is optional
+
+        return JobSpans(words=self._config.telemetry.exception_messages)
 
     def stop(self) -> None:
         """Leave nothing behind that counts on when the process is gone."""

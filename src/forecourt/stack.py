@@ -218,6 +218,7 @@ def _offload(app: ASGIApp, site: Site) -> ASGIApp | None:
         queues=site.jobs.queues,
         location=site.jobs.location(site.table),
         deliveries=site.jobs.deliveries,
+        spans=site.jobs.spans if policy.tracing else None,
     )
 
 

@@ -15,7 +15,7 @@ from heapq import heappop, heappush
 from forecourt.core import jobs
 from forecourt.core.jobs import Dead, Leased, Queued, State, Status, Terms
 from forecourt.errors import StoreOverloaded
-from forecourt.jobs.queue import Claimed, Ending, Held, NewJob, Published, Record
+from forecourt.jobs.queue import LISTED, Claimed, Ending, Held, NewJob, Published, Record
 from forecourt.types import SECOND, Clock, SystemClock
 
 _LONGEST_IDLE = 1.0
@@ -202,8 +202,7 @@ class MemoryQueue:
         """Return jobs that are queued, running or dead, the latest first."""
         self._forget()
         found = [record for job in self._jobs.values() if (record := job.record()).status == status]
-        listed = status in ("queued", "running", "dead")
-        return sorted(found, key=lambda record: -record.changed)[:most] if listed else []
+        return sorted(found, key=lambda record: -record.changed)[:most] if status in LISTED else []
 
     def _claims(self, now: int) -> Iterator[Claimed]:
         while self._ring:
