@@ -82,7 +82,7 @@ OPTIONAL = {
     "hiredis": ("forecourt.stores.redis",),
     "httpx": ("forecourt.auth.fetching", "forecourt.upstream_transport"),
     "joserfc": ("forecourt.auth.jose",),
-    "opentelemetry": ("forecourt.telemetry.otel",),
+    "opentelemetry": ("forecourt.telemetry.meter", "forecourt.telemetry.otel"),
     "orjson": ("forecourt.telemetry.structured",),
     "prometheus_client": ("forecourt.telemetry.prometheus",),
     "pulsar": ("forecourt.jobs.pulsar",),
