@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from forecourt.cli import main
-from forecourt.inspection import spelt_value
+from forecourt.config_spelling import spelt_value
 
 APP = """
 from fastapi import FastAPI, WebSocket

@@ -1,6 +1,7 @@
-"""The command `forecourt jobs`, on a real server."""
+"""The command `forecourt jobs`, on each kind of queue that it can reach: a real server, a file, a real broker."""
 
 import asyncio
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,13 +10,13 @@ import pytest
 from forecourt import ConfigError, JobConfig, Jobs
 from forecourt.cli import main
 from forecourt.core.webhooks import secrets_for
-from forecourt.jobs.queue import Ending, NewJob, Queue
+from forecourt.jobs.queue import Claimed, Ending, NewJob, Queue
+from forecourt.jobs.queues import JobQueues
 from forecourt.jobs.results import JobResult
-from forecourt.jobs.valkey import ValkeyQueue
 from forecourt.policies import Webhooks
 from forecourt.principals import digest
-from forecourt.stores.redis.client import Client
-from forecourt.types import SECOND
+from forecourt.types import SECOND, SystemClock
+from tests.brokers import Pulsar
 from tests.jobs.receivers import SECRET, SPELT
 from tests.servers import Valkey
 
@@ -28,30 +29,55 @@ def job(name: str, attempts: int = 1) -> NewJob:
     return NewJob(name, "ali", "work", "", b"envelope", attempts, *times)
 
 
+@pytest.fixture(params=["valkey", "sqlite", "pulsar"])
+def kind(request: pytest.FixtureRequest) -> str:
+    """Where the jobs are."""
+    return str(request.param)
+
+
 @pytest.fixture
-def config(tmp_path: Path, valkey: Valkey, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Write a config that names the server; put a dead, a running, a succeeded and two queued jobs there."""
+def config(
+    kind: str, tmp_path: Path, valkey: Valkey, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> Path:
+    """Write a config that names the queue; put a dead, a running, a succeeded and two queued jobs there."""
     monkeypatch.setenv("HOOKS", SPELT)
     path = tmp_path / "policies.toml"
-    path.write_text(f'store = "{valkey.url}"\nwebhooks = {{ secrets = ["env:HOOKS"] }}\n')
-    asyncio.run(_filled(valkey.url))
+    address = valkey.url
+    if kind == "sqlite":
+        address = f"sqlite:///{tmp_path}/jobs.db"
+    if kind == "pulsar":
+        broker: Pulsar = request.getfixturevalue("pulsar_broker")
+        address = broker.url
+    path.write_text(
+        f'store = "{valkey.url}"\nnamespace = "n{os.urandom(4).hex()}"\nwebhooks = {{ secrets = ["env:HOOKS"] }}\n'
+        f'[queues]\ndefault = "{address}"\n'
+    )
+    asyncio.run(_filled(path))
     return path
 
 
-async def _filled(url: str) -> None:
-    queue: Queue = ValkeyQueue(Client(url, deadline=5), "fc", "default")
+async def _claimed(queue: Queue) -> Claimed:
+    """Claim the next job; a broker may take a moment to give it."""
+    async with asyncio.timeout(10):
+        while not (found := await queue.claim(1)):
+            await asyncio.sleep(0.002)
+    return found[0]
+
+
+async def _filled(path: Path) -> None:
+    queue = JobQueues(JobConfig.from_file(path), SystemClock()).queue("default")
     await queue.open()
     for name, ending in (
         ("default.dead", Ending("failed", JobResult(500, (), b"oh").stored(), "it failed")),
         ("default.done", Ending("done", JobResult(200, (), b"result").stored())),
     ):
         await queue.publish(job(name))
-        (claimed,) = await queue.claim(1)
+        claimed = await _claimed(queue)
         await queue.finish(name, claimed.token, ending)
     for name in ("default.running", "default.first", "default.second"):
         await queue.publish(job(name))
         if name == "default.running":
-            await queue.claim(1)
+            await _claimed(queue)
     await queue.close()
 
 
@@ -66,14 +92,17 @@ def say(config: Path, capsys: pytest.CaptureFixture[str]) -> Say:
     return said
 
 
-def test_jobs_are_listed(say: Say) -> None:
-    """How many there are, and those that are running, queued and dead; or one sort, or so many."""
+def test_jobs_are_listed(say: Say, kind: str) -> None:
+    """How many there are, and those that are running, queued and dead; or one sort, or so many.
+
+    Those that are queued stand as in their lines; in a file the latest is the first.
+    """
+    queued = [["queued", "default.first"], ["queued", "default.second"]]
     first, *lines = say("list").splitlines()
     assert first == "default: 2 waiting, 0 delayed, 1 running, 1 dead"
     assert [line.split()[2:5:2] for line in lines] == [
         ["running", "default.running"],
-        ["queued", "default.first"],
-        ["queued", "default.second"],
+        *(queued[::-1] if kind == "sqlite" else queued),
         ["dead", "default.dead"],
     ]
     assert len(say("list", "--status", "dead").splitlines()) == 2

@@ -14,6 +14,7 @@ HERE = ["--client", "192.0.2.1"]
 
 POLICIES = """
 store = "{store}"
+limit_overrides = true
 [[endpoints.get_record.rate_limit]]
 type = "fixed_window"
 limit = 3
@@ -127,3 +128,35 @@ def test_a_store_that_is_gone_is_said(tmp_path: Path, capsys: pytest.CaptureFixt
     assert "needs the store" in capsys.readouterr().err
     assert main(["limits", "reset", str(path), "get_record", *HERE]) == 2
     assert "Traceback" not in capsys.readouterr().err
+
+
+def test_override_list_and_restore(policies: str, module: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """For all callers or for one, for a while; peek tells the numbers that hold; who it is about is not shown."""
+    assert main(["limits", "overrides", policies]) == 0
+    named = ["get_record", "--name", "hourly"]
+    assert main(["limits", "override", module, *named, "--set", "limit=7", "--set", "window=60", "--for", "1h"]) == 0
+    assert main(["limits", "override", policies, *named, *HERE, "--set", "limit=9", "--for", "90s"]) == 0
+    assert main(["limits", "overrides", policies]) == 0
+    assert main(["limits", "peek", policies, "get_record", *HERE]) == 0
+    assert main(["limits", "restore", policies, *named, *HERE]) == 0
+    assert main(["limits", "restore", policies, *named, *HERE]) == 0
+    nothing, for_all, for_one, first, second, peeked, restored, was_not = capsys.readouterr().out.splitlines()
+    assert nothing == "no limit is changed."
+    assert for_all.startswith("hourly of *, all callers: limit=7, window=60 until 2")
+    assert for_one.startswith("hourly of *, caller ")
+    assert "192.0.2.1" not in for_one
+    assert {first, second} == {for_all, for_one}
+    assert peeked == "hourly: 9 of 9 left; a call now passes"
+    assert (restored, was_not) == ("restored", "nothing was changed there")
+
+
+def test_an_override_without_a_number_or_a_time_is_refused(policies: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """What to say is said."""
+    assert main(["limits", "override", policies, "get_record", "--name", "hourly", "--for", "1h"]) == 2
+    for wrong in (["--set", "limit=many", "--for", "1h"], ["--set", "limit=5"]):
+        with pytest.raises(SystemExit):
+            main(["limits", "override", policies, "get_record", "--name", "hourly", *wrong])
+    told = capsys.readouterr().err
+    assert "hourly: say at least one of limit and window" in told
+    assert "'limit=many' is no number: say limit=50" in told
+    assert "--for" in told

@@ -4,15 +4,27 @@ import asyncio
 import os
 import signal
 import subprocess
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Mount, Route
 
-from forecourt import EndpointPolicy, JobConfig, PolicyMiddleware, cli_worker
+from forecourt import ConfigError, EndpointPolicy, JobConfig, Offload, PolicyMiddleware, cli_worker
 from forecourt.cli import main
-from forecourt.types import Receive, Scope, Send
+from forecourt.inspection import stack_of
+from forecourt.jobs.envelope import Envelopes, JobRequest
+from forecourt.jobs.queue import NewJob, Queue, Record
+from forecourt.jobs.queues import ASIDE
+from forecourt.jobs.sqlite import SqliteQueue
+from forecourt.policies.keys import KeyRing
+from forecourt.types import SECOND, Receive, Scope, Send
 
 HERE = "tests.test_cli_worker"
 ROOT = Path(__file__).parents[1]
@@ -142,3 +154,89 @@ def test_a_fleet_that_cannot_start_its_second_worker_ends_the_first(monkeypatch:
     with pytest.raises(OSError, match="no more"):
         fleet.run()
     assert [child.poll() for child in fleet._children] == [-signal.SIGTERM]
+
+
+class Blocking:
+    """An app whose only job blocks its thread; `runs` says on which one it ran."""
+
+    def __init__(self, path: Path) -> None:
+        self.runs: list[str] = []
+        self.config = JobConfig(
+            default=EndpointPolicy(),
+            endpoints={"work": EndpointPolicy(offload=Offload(queue="file"))},
+            queues={"file": f"sqlite:///{path}"},
+            keys=[b"a secret of the tests, 32 bytes or more"],
+        )
+        jobs = Mount("/jobs", self.config.jobs, name="jobs")
+        self.app = Starlette(routes=[Route("/work", self._work, methods=["POST"], name="work"), jobs])
+        self.app.add_middleware(PolicyMiddleware, config=self.config)
+
+    async def _work(self, request: Request) -> Response:
+        self.runs.append(threading.current_thread().name)
+        time.sleep(float(request.query_params.get("block", "0")))  # it blocks: that is the test
+        await asyncio.sleep(float(request.query_params.get("sleep", "0")))
+        return Response()
+
+
+@asynccontextmanager
+async def beside(path: Path) -> AsyncIterator[tuple[Blocking, cli_worker._QueueThread, Queue]]:
+    """Start an app as a worker does, and the thread of its queue; give a queue to publish on, too."""
+    blocking = Blocking(path)
+    asided = ASIDE.set(True)
+    try:
+        async with cli_worker._Started(blocking.app):
+            stack = stack_of(blocking.app, "offload")
+            queue = stack.jobs.queues.queue("file")
+            yield blocking, cli_worker._QueueThread(stack, ["file"], 2), queue
+    finally:
+        ASIDE.reset(asided)
+
+
+async def published(queue: Queue, name: str, query: bytes) -> None:
+    """Put a job in, with a lease of 0.2 s."""
+    request = JobRequest("work", "POST", "/work", query, "", "http", (), b"")
+    envelope = Envelopes(KeyRing([b"a secret of the tests, 32 bytes or more"]), "file").seal(name, request)
+    times = (2, SECOND // 5, 0, 100 * SECOND, 100 * SECOND, 100)
+    await queue.publish(NewJob(name, "ali", "work", "", envelope, *times))
+
+
+async def stands(queue: Queue, name: str, status: str) -> Record:
+    """Return the record once the job stands so."""
+    async with asyncio.timeout(20):
+        while True:
+            record = await queue.look(name)
+            if record is not None and record.status == status:
+                return record
+            await asyncio.sleep(0.005)
+
+
+async def test_a_handler_that_blocks_its_thread_keeps_its_job(tmp_path: Path) -> None:
+    """The queue has a thread of its own, which renews: after four leases the job has run once, on the app's thread."""
+    async with beside(tmp_path / "jobs.db") as (blocking, side, queue):
+        side.start()
+        await published(queue, "file.a", b"block=0.8")
+        assert (await stands(queue, "file.a", "succeeded")).attempts == 1
+        assert blocking.runs == [threading.current_thread().name]
+        await asyncio.to_thread(side.stop, 5)
+        assert not side._thread.is_alive()
+
+
+async def test_what_does_not_end_while_a_worker_drains_is_queued_again(tmp_path: Path) -> None:
+    """It costs no attempt, and the thread has ended."""
+    async with beside(tmp_path / "jobs.db") as (_, side, queue):
+        side.start()
+        await published(queue, "file.a", b"sleep=60")
+        await stands(queue, "file.a", "running")
+        await asyncio.to_thread(side.stop, 0.05)
+        assert (await stands(queue, "file.a", "queued")).attempts == 0
+        assert not side._thread.is_alive()
+
+
+async def test_a_thread_whose_queue_does_not_open_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What went wrong is raised, and nothing is left."""
+    async with beside(tmp_path / "jobs.db") as (_, side, _queue):
+        other = SqliteQueue(str(tmp_path / "none" / "jobs.db"), "file")
+        monkeypatch.setattr(side._stack.jobs.queues, "another", lambda _: other)
+        with pytest.raises(ConfigError, match="cannot be used"):
+            await asyncio.to_thread(side.start)
+        assert not side._thread.is_alive()

@@ -7,6 +7,7 @@ import pytest
 from forecourt.cli import main
 from forecourt.config import JobConfig
 from forecourt.config_diff import Change, changes
+from forecourt.policies.endpoint import EndpointPolicy
 
 LIMIT = {"type": "fixed_window", "limit": 5, "window": 60}
 
@@ -182,3 +183,13 @@ def test_a_secret_that_changed_is_not_shown(
     assert "issuers: Issuer(" in out
     assert out.count("with other values (not shown)") == 2
     assert not any(text in out for text in texts)
+
+
+def test_an_observer_that_is_off_differs_from_one_that_nobody_mentions() -> None:
+    """Which is on by itself, where its package is installed: for each endpoint, glob and default."""
+    read = {"read": EndpointPolicy()}
+    silent = JobConfig(default=EndpointPolicy(), endpoints=read)
+    off = JobConfig(default=EndpointPolicy(logging="off"), endpoints=read)
+    places = ["default.logging", 'endpoints."read".logging']
+    assert [change.place for change in changes(silent, off)] == places
+    assert [change.place for change in changes(off, silent)] == places

@@ -1,6 +1,7 @@
 """The docs hold: their Python compiles or runs, their policy files load, their links lead somewhere."""
 
 import ast
+import json
 import re
 import subprocess
 import sys
@@ -8,12 +9,14 @@ import textwrap
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
+from starlette.testclient import TestClient
 
 from forecourt.config import JobConfig
 from forecourt.errors import ConfigError
+from forecourt.payload.keys import generated
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md")]
@@ -35,6 +38,10 @@ OF_A_POLICY_FILE = {
     "trusted_proxies",
     "upstreams",
 }
+
+
+JWK = json.dumps(generated("x25519", "one"))
+"""What a variable holds that is named after one."""
 
 
 class Block(NamedTuple):
@@ -113,11 +120,25 @@ def test_python_in_the_docs_runs(block: Block, tmp_path: Path) -> None:
     run(block, tmp_path)
 
 
+def test_the_first_example_does_what_is_said_of_it() -> None:
+    """The sixth quick call of the README's service is refused, with the fields that it names."""
+    page = ROOT / "README.md"
+    example = next(block for block in blocks(page, page.read_text("utf-8")) if block.language == "python")
+    names: dict[str, Any] = {}
+    exec(compile(example.text, str(page), "exec"), names)  # what the README shows
+    with TestClient(names["app"]) as client:
+        answers = [client.get("/records/1") for _ in range(6)]
+    assert [answer.status_code for answer in answers] == [200] * 5 + [429]
+    assert answers[5].headers["retry-after"] == "1"
+    assert answers[5].headers["content-type"] == "application/problem+json"
+    assert {"ratelimit", "ratelimit-policy"} <= answers[5].headers.keys()
+
+
 @pytest.mark.parametrize("block", fenced("toml"))
 def test_policy_files_in_the_docs_load(block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every TOML block parses, and every policy file among them is one, once its variables are set."""
     for name in VARIABLE.findall(block.text):
-        monkeypatch.setenv(name, "a secret of thirty-two bytes or more")
+        monkeypatch.setenv(name, JWK if name.endswith("_JWK") else "a secret of thirty-two bytes or more")
     loaded(block, tmp_path)
 
 

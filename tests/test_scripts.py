@@ -86,7 +86,9 @@ def test_the_oldest_versions_are_the_floors() -> None:
 
 
 @pytest.mark.parametrize(
-    "path", [*sorted((ROOT / "scripts").iterdir()), ROOT / ".ci" / "run"], ids=lambda path: path.name
+    "path",
+    [*filter(Path.is_file, sorted((ROOT / "scripts").iterdir())), ROOT / ".ci" / "run"],
+    ids=lambda path: path.name,
 )
 def test_scripts_can_be_started(path: Path) -> None:
     """Every script has its interpreter in its first line and may be executed; `_env` is only sourced."""

@@ -7,7 +7,15 @@ from benchmarks.apps import fastapi
 from benchmarks.bench import Bench
 from benchmarks.harness import Variant
 from benchmarks.results import Table
-from forecourt import ClientNetworks, Content, CrossOrigin, Deprecation, EndpointPolicy, SecurityHeaders
+from forecourt import (
+    ClientNetworks,
+    Content,
+    CrossOrigin,
+    Deprecation,
+    EndpointPolicy,
+    Maintenance,
+    SecurityHeaders,
+)
 
 TITLE = "Small policies"
 ABOUT = (
@@ -24,6 +32,7 @@ POLICIES = {
     "content": EndpointPolicy(content=Content(accepts={"application/json"}, produces={"application/json"})),
     "cross_origin": EndpointPolicy(cross_origin=CrossOrigin()),
     "headers": EndpointPolicy(headers=SecurityHeaders()),
+    "maintenance": EndpointPolicy(maintenance=Maintenance()),
     "deprecation": EndpointPolicy(deprecation=Deprecation(since=datetime(2026, 1, 1, tzinfo=UTC))),
 }
 
@@ -52,9 +61,9 @@ def _each() -> list[Variant]:
 
 def _all() -> Variant:
     said = {name: getattr(policy, name) for name, policy in POLICIES.items()}
-    layers = ("headers", "max_headers", "clients", "cross_origin", "deprecation", "max_body", "content")
+    layers = ("headers", "max_headers", "clients", "cross_origin", "maintenance", "deprecation", "max_body", "content")
     app = _protected(EndpointPolicy(**said), layers)
-    return Variant("forecourt, all of them", app, config="all seven layers", side="ours")
+    return Variant("forecourt, all of them", app, config="all eight layers", side="ours")
 
 
 def _protected(policy: EndpointPolicy, layers: tuple[str, ...]) -> ours.ASGIApp:

@@ -20,32 +20,7 @@ from forecourt.exchange import Exchange
 from forecourt.jobs.operating import Jobs
 from forecourt.ledger import Ledger
 from forecourt.limits import Limits
-from forecourt.middleware import (
-    AuditMiddleware,
-    CacheMiddleware,
-    CircuitBreakerMiddleware,
-    ClientsMiddleware,
-    ConcurrencyMiddleware,
-    ContentMiddleware,
-    CreditsMiddleware,
-    CrossOriginMiddleware,
-    DeprecationMiddleware,
-    FloodGuardMiddleware,
-    IdempotencyMiddleware,
-    LoggingMiddleware,
-    MaxBodyMiddleware,
-    MaxHeadersMiddleware,
-    MetricsMiddleware,
-    OffloadMiddleware,
-    PolicyMiddleware,
-    RateLimitMiddleware,
-    RetryMiddleware,
-    SecurityHeadersMiddleware,
-    SecurityMiddleware,
-    TimeoutMiddleware,
-    TracingMiddleware,
-    WebhookMiddleware,
-)
+from forecourt.middleware import PolicyMiddleware
 from forecourt.policies import (
     Accounts,
     Adaptive,
@@ -74,9 +49,11 @@ from forecourt.policies import (
     Issuer,
     KeyProvider,
     Logging,
+    Maintenance,
     MaxBody,
     Metrics,
     Offload,
+    PayloadKeys,
     Quota,
     Retry,
     Security,
@@ -98,6 +75,33 @@ from forecourt.policies import (
 from forecourt.principals import Principal
 from forecourt.responses import Problem
 from forecourt.revocations import Revocations
+from forecourt.single_layers import (
+    AuditMiddleware,
+    CacheMiddleware,
+    CircuitBreakerMiddleware,
+    ClientsMiddleware,
+    ConcurrencyMiddleware,
+    ContentMiddleware,
+    CreditsMiddleware,
+    CrossOriginMiddleware,
+    DeprecationMiddleware,
+    EncryptionMiddleware,
+    FloodGuardMiddleware,
+    IdempotencyMiddleware,
+    LoggingMiddleware,
+    MaintenanceMiddleware,
+    MaxBodyMiddleware,
+    MaxHeadersMiddleware,
+    MetricsMiddleware,
+    OffloadMiddleware,
+    RateLimitMiddleware,
+    RetryMiddleware,
+    SecurityHeadersMiddleware,
+    SecurityMiddleware,
+    TimeoutMiddleware,
+    TracingMiddleware,
+    WebhookMiddleware,
+)
 from forecourt.stack import Extra, Site
 
 __version__ = "0.1.0"
@@ -140,6 +144,7 @@ __all__ = [
     "DeprecationMiddleware",
     "Dpop",
     "Encryption",
+    "EncryptionMiddleware",
     "EndpointPolicy",
     "Exchange",
     "Extra",
@@ -159,6 +164,8 @@ __all__ = [
     "Limits",
     "Logging",
     "LoggingMiddleware",
+    "Maintenance",
+    "MaintenanceMiddleware",
     "MaxBody",
     "MaxBodyMiddleware",
     "MaxHeadersMiddleware",
@@ -166,6 +173,7 @@ __all__ = [
     "MetricsMiddleware",
     "Offload",
     "OffloadMiddleware",
+    "PayloadKeys",
     "PolicyMiddleware",
     "Principal",
     "Problem",

@@ -8,7 +8,7 @@ for synchronous code (`breaker.pybreaker()`) may be used from any thread.
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -38,6 +38,10 @@ class Others(Protocol):
 
     def watch(self, breaker: "Breaker") -> None:
         """Share this breaker from now on."""
+        ...
+
+    def unwatch(self, breaker: "Breaker") -> None:
+        """Share this breaker no more."""
         ...
 
     def run(self) -> None:
@@ -277,6 +281,31 @@ class Breakers:
             hint = nearest(name, known) or f"; there are {', '.join(known) or 'none'}"
             raise ConfigError(f'breaker: no policy has a breaker named "{name}"{hint}')
         return self.of(self._named[name], name)
+
+    def named(self, name: str) -> CircuitBreaker | None:
+        """Return what the config says of the breaker of this name; None where it says nothing."""
+        return self._named.get(name)
+
+    def adopt(self, new: "Breakers", gone: Collection[str]) -> Callable[[], None]:
+        """Be what another config says, and forget those that are `gone`, the others stay; return what undoes it."""
+        named, made = self._named, dict(self._made)
+        self._named = new._named
+        for name in gone:
+            self._forget(name)
+
+        def undo() -> None:
+            self._named = named
+            for name in gone:
+                self._forget(name)
+                self._made[name] = made[name]
+                self._share(made[name])
+
+        return undo
+
+    def _forget(self, name: str) -> None:
+        forgotten = self._made.pop(name, None)
+        if forgotten is not None and self._fleet is not None:
+            self._fleet.unwatch(forgotten)
 
     def _share(self, breaker: Breaker) -> None:
         if breaker.policy.shared and breaker.policy.mode == "on" and self._fleet is not None:

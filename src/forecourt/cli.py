@@ -4,6 +4,7 @@ forecourt check module:app     exit 1 and one line for each thing that would sto
 forecourt show module:app      endpoint, path, policies, and where each came from
 forecourt explain module:app GET /records/1   what would be decided of a call now, and why; nothing is consumed
 forecourt diff OLD NEW         what differs between two configs, and where protection is loosened
+forecourt config …             have a running service go over to another config
 forecourt schema            the JSON Schema of a policy file, for editors
 forecourt audit …              check that an audit trail is as it was written
 forecourt init module:app      print a policy file to begin with
@@ -12,6 +13,7 @@ forecourt worker module:app    run the jobs of its queues
 forecourt jobs …               list, show, cancel and retry jobs
 forecourt credits …            grant credits, read a balance, read an account's journal
 forecourt limits …             look where a caller stands with its limits, let it begin anew
+forecourt maintenance …        take endpoints out of service for a while
 forecourt keys …               create, rotate, list and revoke API keys
 forecourt token                sign a token of the development issuer
 forecourt revoke …             revoke a token, or all that a subject was given
@@ -24,20 +26,23 @@ from collections.abc import Callable, Iterable, Sequence
 from forecourt import (
     cli_audit,
     cli_auth,
+    cli_config,
     cli_credits,
     cli_diff,
     cli_explain,
     cli_init,
     cli_jobs,
     cli_limits,
+    cli_maintenance,
     cli_schema,
     cli_secrets,
     cli_worker,
 )
 from forecourt.cli_app import imported
 from forecourt.config import ResolvedPolicy
+from forecourt.config_spelling import spelt_value
 from forecourt.errors import ConfigError, StoreError
-from forecourt.inspection import Inspection, inspect, spelt_value
+from forecourt.inspection import Inspection, inspect
 from forecourt.routing import Endpoint
 
 
@@ -66,10 +71,12 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("--strict", action="store_true", help="also say what is weak")
     cli_explain.add_to(commands)
     cli_diff.add_to(commands)
+    cli_config.add_to(commands)
     cli_schema.add_to(commands)
     cli_credits.add_to(commands)
     cli_jobs.add_to(commands)
     cli_limits.add_to(commands)
+    cli_maintenance.add_to(commands)
     cli_auth.add_to(commands)
     cli_worker.add_to(commands)
     cli_audit.add_to(commands)

@@ -15,6 +15,7 @@ from forecourt.config import JobConfig
 from forecourt.errors import ConfigError
 from forecourt.key_book import FileBook, KeyBook, StoreBook, create, rotate
 from forecourt.policies import ApiKey, ApiKeys
+from forecourt.policies.payload_keys import Jwk, jwks_in, public_jwk
 from forecourt.revocations import Revocations, new_id
 from forecourt.stores.contract import Store
 from forecourt.stores.opening import store_at
@@ -50,6 +51,7 @@ def _add_keys(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
             parser.add_argument("--tenant")
             parser.add_argument("--tier")
             parser.add_argument("--webhook", metavar="URL", help="the address that is told of the ends of their jobs")
+            parser.add_argument("--encryption-key", metavar="FILE", help="their public JWK, to seal answers to")
             parser.add_argument("--days", type=float, help="for how long it counts")
         elif name != "list":
             parser.add_argument("id", help="the middle part of the key")
@@ -135,8 +137,19 @@ async def _create(book: KeyBook, policy: ApiKeys, given: argparse.Namespace) -> 
         tier=given.tier,
         expires=expires,
         webhook=given.webhook,
+        encryption_key=_public_key(given.encryption_key),
     )
     return text
+
+
+def _public_key(path: str | None) -> Jwk | None:
+    if path is None:
+        return None
+    try:
+        (found,) = jwks_in(f"file:{path}")
+        return dict(public_jwk(found))
+    except ValueError as error:
+        raise ConfigError(f"--encryption-key {path}: {error}") from None
 
 
 async def _rotate(book: KeyBook, policy: ApiKeys, given: argparse.Namespace) -> str:

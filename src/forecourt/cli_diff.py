@@ -7,15 +7,13 @@ Exit 0 where nothing differs, 1 where something does.
 """
 
 import argparse
-from collections.abc import Mapping
 from pathlib import Path
 
 from forecourt.cli_app import imported
 from forecourt.config import EndpointLike, JobConfig
-from forecourt.config_addresses import redacted
-from forecourt.config_diff import Change, changes
-from forecourt.config_jobs import shown_addresses
-from forecourt.inspection import guarded, spelt_value
+from forecourt.config_diff import changes
+from forecourt.config_spelling import spelt_change
+from forecourt.inspection import guarded
 
 
 def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -33,7 +31,9 @@ def _run(given: argparse.Namespace) -> int:
     known = None if of_old is None and of_new is None else [*(of_old or ()), *(of_new or ())]
     found = changes(old, new, known)
     for change in found:
-        _print(change)
+        print(spelt_change(change))
+        for word in change.looser:
+            print(f"  looser: {word}")
     if not found:
         print("no difference.")
     return 1 if found else 0
@@ -44,20 +44,3 @@ def _target(target: str) -> tuple[JobConfig, list[EndpointLike] | None]:
         return JobConfig.from_file(target), None
     found = guarded(imported(target))
     return found.config, list(found.table.endpoints)
-
-
-def _print(change: Change) -> None:
-    old, new = _spelt(change.place, change.old), _spelt(change.place, change.new)
-    print(f"{change.place}: {old} -> {new}" if old != new else f"{change.place}: {old}, with other values (not shown)")
-    for word in change.looser:
-        print(f"  looser: {word}")
-
-
-def _spelt(place: str, value: object) -> str:
-    if value is None:
-        return "off"
-    if place in ("store", "cache_store"):
-        return repr(redacted(str(value)))
-    if place == "queues" and isinstance(value, Mapping):
-        return repr(shown_addresses(value))
-    return ", ".join(map(spelt_value, value)) or "none" if isinstance(value, tuple) else spelt_value(value)

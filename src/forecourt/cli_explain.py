@@ -17,9 +17,10 @@ from urllib.parse import unquote
 
 from forecourt.cli_app import imported
 from forecourt.config import ResolvedPolicy
+from forecourt.config_spelling import spelt_value
 from forecourt.errors import ConfigError
 from forecourt.explanation import Explanation, Verdict, explain
-from forecourt.inspection import Guarded, guarded, spelt_value
+from forecourt.inspection import Guarded, guarded
 from forecourt.types import ASGIApp, Scope
 
 TOKEN = "FORECOURT_TOKEN"  # noqa: S105 - a variable's name

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from forecourt.config import JobConfig
 from forecourt.errors import ConfigError
-from forecourt.jobs.operating import ALL, Jobs
-from forecourt.jobs.queue import Record
+from forecourt.jobs.operating import Jobs
+from forecourt.jobs.queue import LISTED, Record
 from forecourt.policies.offload import DEFAULT_QUEUE
 from forecourt.types import SECOND
 
@@ -38,7 +38,7 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
             parser.add_argument("--queue", default=DEFAULT_QUEUE, metavar="NAME", help="default: default")
             parser.add_argument("--count", type=int, default=100, metavar="N", help="at most so many (100)")
         if name == "list":
-            parser.add_argument("--status", choices=ALL)
+            parser.add_argument("--status", choices=LISTED)
         if name in ("show", "cancel", "retry"):
             parser.add_argument("job", nargs=None if name == "show" else "*", metavar="JOB")
         if name == "retry":

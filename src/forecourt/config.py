@@ -8,11 +8,10 @@ they are, a list of text as JSON or with commas, all else as JSON. A file is rea
 Whatever is wrong is one ConfigError with a line for each mistake.
 """
 
-import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, Self, get_origin
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -22,7 +21,6 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
-from pydantic.fields import FieldInfo
 from pydantic.functional_validators import ModelWrapValidatorHandler
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
@@ -32,15 +30,20 @@ from forecourt.config_audit import audit_sink, unsigned
 from forecourt.config_breakers import breakers_of
 from forecourt.config_cache import CacheHandle
 from forecourt.config_check import EndpointLike, misfits
+from forecourt.config_console import ConsoleApp, console_misfits
 from forecourt.config_credentials import Authenticators, Issuers, metadata_address, uncredited
 from forecourt.config_databases import Databases, Statements
-from forecourt.config_encryption import unsealable
-from forecourt.config_file import read
+from forecourt.config_encryption import keyless, keyring_of, unsealable
+from forecourt.config_file import Document, read, read_document
 from forecourt.config_health import HealthApp
 from forecourt.config_idempotency import unknown_databases
 from forecourt.config_jobs import JobsApp, job_misfits, queue_addresses, shown_addresses
 from forecourt.config_limits import disagreements
+from forecourt.config_live import LIVE, Origin, stamp
+from forecourt.config_maintenance import MaintenanceSwitch
 from forecourt.config_networks import unknown_groups
+from forecourt.config_outside import Outside, environment
+from forecourt.config_overrides import Overridden
 from forecourt.config_policies import EndpointProtocol, FieldSource, Policies, ResolvedPolicy
 from forecourt.config_values import (
     DecisionHook,
@@ -55,7 +58,9 @@ from forecourt.config_values import (
     upstream_name,
 )
 from forecourt.errors import ConfigError
+from forecourt.payload.keys import Keyring
 from forecourt.policies.api_keys import ApiKeys
+from forecourt.policies.circuit_breaker import CircuitBreaker
 from forecourt.policies.clients import NetworkGroups
 from forecourt.policies.credits import Accounts
 from forecourt.policies.endpoint import EndpointPolicy
@@ -63,6 +68,7 @@ from forecourt.policies.flood_guard import FloodGuard
 from forecourt.policies.health import HealthChecks
 from forecourt.policies.issuer import Dpop, Introspection, TokenCache
 from forecourt.policies.keys import KeyProvider, KeyRing, key_ring
+from forecourt.policies.payload_keys import PayloadKeys
 from forecourt.policies.quantities import Count
 from forecourt.policies.telemetry import Telemetry
 from forecourt.policies.texts import WebAddress
@@ -91,8 +97,9 @@ class JobConfig(BaseSettings):
     peer without an address. `routes`: names for routes, `{"v2_get": "GET /v2/records/{id}"}`. `key_functions`: more
     words for the `key` of a limit. `flood_guard`: a limit per client address before all else. `networks`: groups of
     client addresses, by name. `accounts`: what
-    callers are given to pay credits with. `namespace`: how all keys in the store begin. `limit_headers`: the fields
-    that tell callers their limits. `ipv6_prefix`: callers of one such network are one client.
+    callers are given to pay credits with. `namespace`: how all keys in the store begin. `limit_overrides`: operators
+    may change limits for a while. `limit_headers`: the fields that tell callers their limits. `ipv6_prefix`: callers of
+    one such network are one client.
     `health_checks`: what `health` asks, and whom it tells. `telemetry`: how spans, metrics and logs are made.
     `on_decision`: a function told (exchange, decision) of each
     layer's decision.
@@ -102,6 +109,7 @@ class JobConfig(BaseSettings):
     scopes that the endpoint asks for. `resource`: the service's own address, of RFC 9728.
     `queues`: where jobs wait, addresses by name. `keys`: secrets that seal records and sign jobs, audit records and
     nonces, `["env:NAME"]`, or a function that returns them; the first seals and signs, all open and verify.
+    `payload_keys`: the service's own keys and its callers', for contents that are sealed from end to end.
     `audit_log`: the file, or in Python the sink, of the audit trail.
     `webhooks`: how callers are told of their jobs' ends. `upstreams`, `databases`: servers and databases that handlers
     use, by name.
@@ -129,6 +137,7 @@ class JobConfig(BaseSettings):
     namespace: Annotated[str, PlainValidator(key_namespace)] = "fc"
     limit_headers: Literal["draft-11", "legacy", "both", "none"] = "draft-11"
     ipv6_prefix: Annotated[Count, AfterValidator(prefix)] = 64
+    limit_overrides: bool = False
     health_checks: HealthChecks = Field(default_factory=HealthChecks)
     telemetry: Telemetry = Field(default_factory=Telemetry)
     on_decision: Annotated[DecisionHook | None, PlainValidator(hook)] = None
@@ -153,13 +162,19 @@ class JobConfig(BaseSettings):
     audit_log: Annotated[object, PlainValidator(audit_sink)] = None
     keys: Annotated[Sequence[str | bytes] | KeyRing | KeyProvider | None, PlainValidator(key_ring)] = None
     webhooks: Webhooks | None = None
+    payload_keys: PayloadKeys | None = None
 
     _policies: Policies = PrivateAttr()
+    _keyring: Keyring | None = PrivateAttr()
     _health: HealthApp = PrivateAttr(default_factory=HealthApp)
     _jobs: JobsApp = PrivateAttr(default_factory=JobsApp)
     _metrics: MetricsEndpoint = PrivateAttr(default_factory=MetricsEndpoint)
+    _origin: Origin | None = PrivateAttr(default=None)
+    _overridden: Overridden = PrivateAttr(default_factory=Overridden)
+    _maintenance: MaintenanceSwitch = PrivateAttr(default_factory=MaintenanceSwitch)
     _cache: CacheHandle = PrivateAttr(default_factory=CacheHandle)
     _breakers: Breakers = PrivateAttr()
+    _console: ConsoleApp = PrivateAttr(default_factory=ConsoleApp)
     _outgoing: Upstreams = PrivateAttr()
     _statements: Statements = PrivateAttr(default_factory=Statements)
 
@@ -184,11 +199,66 @@ class JobConfig(BaseSettings):
         """The cache, for code: `await config.cache.invalidate(tags)`."""
         return self._cache
 
+    @property
+    def overridden(self) -> Overridden:
+        """The limits that operators have changed for a while, as this process knows them."""
+        return self._overridden
+
+    @property
+    def maintenance(self) -> MaintenanceSwitch:
+        """What operators take out of service, for code: `await config.maintenance.on("reports.*")`."""
+        return self._maintenance
+
     @classmethod
     def from_file(cls, path: str | os.PathLike[str], **python: object) -> Self:
         """Read a config from a .toml, .yaml, .yml or .json file; `python` holds fields that win over it."""
-        given = {"endpoints": {}, **read(Path(path)), **_environment(cls.model_fields), **python}
-        return cls.model_validate(given)
+        place = Path(path)
+        origin = Origin(place, stamp(place), python)
+        config = cls._over(read(place), python)
+        config._origin = origin
+        return config
+
+    def reread(self, document: Document | None = None) -> Self:
+        """Read the file that this config is from once more, or a document in its place; another config.
+
+        Python and the environment win over it as before. ConfigError where this was made in Python.
+        """
+        if self._origin is None:
+            raise ConfigError("this config was made in Python, so there is no file to read")
+        path = self._origin.path
+        return type(self)._over(read_document(document, path.parent) if document else read(path), self._origin.python)
+
+    @classmethod
+    def _over(cls, fields: Mapping[str, object], python: Mapping[str, object]) -> Self:
+        return cls.model_validate({"endpoints": {}, **fields, **environment(cls.model_fields), **python})
+
+    @property
+    def origin(self) -> Origin | None:
+        """The file that this was read from; None where it was made in Python."""
+        return self._origin
+
+    def adopt(self, new: "JobConfig") -> Callable[[], None]:
+        """Say what another config says, in the fields that may change while the service runs; return what undoes it."""
+        fields = {name: getattr(self, name) for name in LIVE}
+        policies = self._policies
+        undo_breakers = self._breakers.adopt(new._breakers, self._said_of_breakers(new))
+
+        def undo() -> None:
+            self.__dict__.update(fields)
+            self._policies = policies
+            undo_breakers()
+
+        self.__dict__.update({name: getattr(new, name) for name in LIVE})  # frozen for all others
+        self._policies = new._policies
+        return undo
+
+    def _said_of_breakers(self, new: "JobConfig") -> frozenset[str]:
+        """Return the names of the breakers of endpoints of which another config says something else."""
+        return frozenset(
+            breaker.name
+            for breaker in self._breakers
+            if (was := _breaker(self, breaker.name)) == breaker.policy and _breaker(new, breaker.name) != was
+        )
 
     def policy_for(self, name: str, protocol: EndpointProtocol = "any") -> ResolvedPolicy | None:
         """Return what protects an endpoint, or None when no one names it and there is no default.
@@ -238,6 +308,8 @@ class JobConfig(BaseSettings):
     def check(self, endpoints: Sequence[EndpointLike], layers: Sequence[str]) -> list[str]:
         """Return a line for each thing that does not fit an app's endpoints and the layers of its stack."""
         found = misfits(self._policies, endpoints, layers, flood_guard=self.flood_guard is not None)
+        signed = self.audit_log is None or self.key_ring is not None
+        found += console_misfits(self._policies, endpoints, app=self._console, signed=signed)
         return [*found, *uncredited(self, self._policies, endpoints), *self._job_misfits(endpoints)]
 
     def _job_misfits(self, endpoints: Sequence[EndpointLike]) -> Iterable[str]:
@@ -258,9 +330,19 @@ class JobConfig(BaseSettings):
         return self.keys if isinstance(self.keys, KeyRing) else None
 
     @property
+    def keyring(self) -> Keyring | None:
+        """The keys that `payload_keys` names, ready for use."""
+        return self._keyring
+
+    @property
     def jobs(self) -> JobsApp:
         """The endpoints that show jobs, to be mounted: `app.mount("/jobs", config.jobs, name="jobs")`."""
         return self._jobs
+
+    @property
+    def console(self) -> ConsoleApp:
+        """The page for operators, to be mounted: `app.mount("/console", config.console, name="console")`."""
+        return self._console
 
     @property
     def resource_metadata(self) -> str:
@@ -278,6 +360,9 @@ class JobConfig(BaseSettings):
         ]
         if wrong := [*disagreements(self.endpoints, self.default, self.key_functions), *disputed, *strange]:
             raise ConfigError(*wrong)
+        self._keyring = keyring_of(self.payload_keys)
+        if sealless := [*keyless(self.endpoints, self.default, self._keyring, api_keys=self.api_keys is not None)]:
+            raise ConfigError(*sealless)
         self._breakers = Breakers(named)
         self._outgoing = Upstreams(self.upstreams, self._breakers)
         self._policies = Policies(self.endpoints, self.default)
@@ -302,42 +387,11 @@ class JobConfig(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Read what Python says, and from outside what it does not."""
         path = None if init_settings() else os.environ.get("FORECOURT_CONFIG")
-        return init_settings, _Outside(settings_cls, Path(path) if path else None)
+        return init_settings, Outside(settings_cls, Path(path) if path else None)
 
 
-class _Outside(PydanticBaseSettingsSource):
-    """The environment over a file; a field that Python gives is left alone, not merged."""
-
-    def __init__(self, settings_cls: type[BaseSettings], path: Path | None) -> None:
-        super().__init__(settings_cls)
-        self._path = path
-
-    def __call__(self) -> dict[str, object]:
-        file = read(self._path) if self._path else {}
-        given = {**file, **_environment(self.settings_cls.model_fields)}
-        return {name: value for name, value in given.items() if name not in self.current_state}
-
-    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[object, str, bool]:
-        """Return a field's value in the environment (None: not given), its name, and that it is parsed."""
-        return _environment({field_name: field}).get(field_name), field_name, False
-
-
-def _environment(fields: Mapping[str, FieldInfo]) -> dict[str, object]:
-    """Return the fields that the environment gives; an empty variable gives nothing."""
-    variables = {name: f"FORECOURT_{name.upper()}" for name in fields}
-    return {
-        name: _parsed(variable, os.environ[variable], fields[name])
-        for name, variable in variables.items()
-        if os.environ.get(variable)
-    }
-
-
-def _parsed(variable: str, text: str, field: FieldInfo) -> object:
-    if field.annotation in (str, int, str | None) or get_origin(field.annotation) is Literal:
-        return text
-    if field.annotation == Sequence[str] and not text.lstrip().startswith("["):
-        return [part.strip() for part in text.split(",")]
-    try:
-        return json.loads(text)
-    except ValueError as error:
-        raise ConfigError(f"{variable} is not JSON: {error}") from None
+def _breaker(config: JobConfig, name: str) -> CircuitBreaker | None:
+    """Return what a config says of the breaker of this name, its own or an endpoint's."""
+    named = config.breakers.named(name)
+    policy = config.policy_for(name) if named is None else None
+    return policy.circuit_breaker if policy else named

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from forecourt.config_cache import cache_misfits
+from forecourt.config_encryption import sealed_for_nobody
 from forecourt.config_idempotency import impossible
 from forecourt.config_policies import (
     DOCS_ROUTES,
@@ -14,6 +15,7 @@ from forecourt.config_policies import (
 )
 from forecourt.core.retrying import IDEMPOTENT
 from forecourt.errors import ConfigError
+from forecourt.policies.encryption import Encryption
 from forecourt.policies.wording import nearest, not_allowed, spelt
 from forecourt.telemetry.extras import NEEDS, installed, missing
 
@@ -69,6 +71,7 @@ def misfits(
         found += _for_websockets_only(policy, endpoint)
         found += impossible(policy.fields, endpoint.name, _route(endpoint), endpoint.methods)
         found += cache_misfits(policy, endpoint.path, endpoint.methods, endpoint.protocol)
+        found += sealed_for_nobody(policy, endpoint.protocol)
         found += _without_fallback(policy)
         found += _unsafe_retry(policy, endpoint)
         found += _idle_priority(policy)
@@ -194,13 +197,16 @@ def _without_layer(policies: Sequence[ResolvedPolicy], layers: Sequence[str], *,
         used += [
             (field, f"{field} of {said.source}")
             for field, said in policy.fields.items()
-            if said.value is not None and field != "priority"
+            if said.value is not None and field != "priority" and not _at_rest_only(said.value)
         ]
     for layer, what in used:
-        if layer == "encryption":
-            continue  # whoever stores seals: idempotency, cache, offload
         if layer not in layers:
             yield f"{what}: the stack has no {layer} layer; it has {', '.join(layers) or 'none'}"
+
+
+def _at_rest_only(said: object) -> bool:
+    """Return whether this seals at rest only: whoever stores does it, idempotency, cache and offload."""
+    return isinstance(said, Encryption) and not said.end_to_end
 
 
 def _without_extra(policies: Sequence[ResolvedPolicy]) -> Iterator[str]:

@@ -13,15 +13,16 @@ from pydantic import BaseModel
 
 from forecourt.config import JobConfig, ResolvedPolicy
 from forecourt.config_check import EndpointLike
-from forecourt.config_policies import FIELDS, is_glob, limits
+from forecourt.config_policies import FIELDS, NO_ONE, FieldSource, is_glob, limits, observer
 from forecourt.policies.endpoint import EndpointPolicy
 from forecourt.policies.keys import KeyRing
 from forecourt.policies.quantities import exact
 from forecourt.policies.rate_limit import RateLimit
+from forecourt.policies.telemetry import Logging, Metrics, Tracing
 from forecourt.policies.wording import shown, spelt
 
 _NO_PROTECTION = frozenset({"cache", "deprecation", "invalidates", "logging", "metrics", "offload", "priority"})
-_NO_PROTECTION |= {"retry", "tracing"}
+_NO_PROTECTION |= {"maintenance", "retry", "tracing"}
 """Fields whose removal leaves an endpoint no less protected; of all others it does."""
 
 _MORE = frozenset({"limit", "max_tokens", "refill_rate", "rate", "max_limit", "max_body", "max_age", "fail_max"})
@@ -54,6 +55,14 @@ _WORDS: Mapping[str, tuple[str, ...]] = {
 
 _GUARDS = frozenset({"flood_guard", "revocation", "audit_log"})
 """Fields of a config, beside those of endpoints, whose removal loosens protection."""
+
+
+_OBSERVERS: Mapping[str, type[Tracing] | type[Metrics] | type[Logging]] = {
+    "tracing": Tracing,
+    "metrics": Metrics,
+    "logging": Logging,
+}
+"""Fields that are on where nobody says anything and their package is installed."""
 
 
 class Change(NamedTuple):
@@ -120,9 +129,10 @@ def _named(held: Held) -> str | None:
 
 
 def _value(held: Held, field: str) -> object:
-    if isinstance(held, ResolvedPolicy):
-        return held.fields[field].value
-    return (held or {}).get(field)
+    if not isinstance(held, ResolvedPolicy):
+        return (held or {}).get(field)
+    said = held.fields[field]
+    return observer(field, said, _OBSERVERS[field]) if field in _OBSERVERS else said.value
 
 
 def _default(config: JobConfig) -> Held:
@@ -143,6 +153,8 @@ def _fields(policy: EndpointPolicy, default: EndpointPolicy | None) -> Mapping[s
     def held(field: str) -> object:
         said = getattr(policy, field)
         said = getattr(default, field, None) if said is None else said
+        if said is None and field in _OBSERVERS:  # on by itself, where it is installed
+            return observer(field, FieldSource(None, NO_ONE), _OBSERVERS[field])
         return None if said == "off" else said
 
     return {field: held(field) for field in FIELDS}

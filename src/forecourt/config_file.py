@@ -11,6 +11,7 @@ import os
 import tomllib
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from pydantic import ValidationError
 
@@ -48,28 +49,50 @@ class Secret(str):
         return f"the value of {self.origin}"
 
 
+class Document(NamedTuple):
+    """The text of a config file, and its name, whose suffix says how to read it."""
+
+    name: str
+    text: str
+
+    def checked(self) -> "Document":
+        """Return this, where its name says how to read it; ConfigError otherwise."""
+        if Path(self.name).suffix.lower() not in _PARSERS:
+            raise ConfigError(f'config file "{self.name}": its name must end in .toml, .yaml, .yml or .json')
+        return self
+
+
 def read(path: Path) -> Table:
     """Return the fields of `JobConfig` that a file gives; ConfigError says why it cannot be read."""
-    table = _table(path)
+    return read_document(opened(path), path.parent)
+
+
+def opened(path: Path) -> Document:
+    """Return a file's text; ConfigError says why it cannot be had."""
+    name = f'config file "{path}"'
+    try:
+        return Document(str(path), "").checked()._replace(text=path.read_text("utf-8-sig"))
+    except OSError as error:
+        raise ConfigError(f"{name} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{name} is not UTF-8 text") from None
+
+
+def read_document(document: Document, folder: Path) -> Table:
+    """Return the fields that a document gives; `folder` is where its `file:` paths begin."""
     wrong: list[str] = []
-    fields = {word: _revealed(value, (word,), path.parent, wrong) for word, value in table.items()}
+    fields = {word: _revealed(value, (word,), folder, wrong) for word, value in written(document).items()}
     if wrong:
         raise ConfigError(*wrong)
     presets = fields.pop("presets", {})
     return _with_presets(fields, presets)
 
 
-def _table(path: Path) -> Table:
-    name = f'config file "{path}"'
-    parse = _PARSERS.get(path.suffix.lower())
-    if parse is None:
-        raise ConfigError(f"{name}: its name must end in .toml, .yaml, .yml or .json")
+def written(document: Document) -> Table:
+    """Return what stands in a document, secrets and presets not yet in their places."""
+    name = f'config file "{document.name}"'
     try:
-        table = parse(path.read_text("utf-8-sig"))
-    except OSError as error:
-        raise ConfigError(f"{name} cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise ConfigError(f"{name} is not UTF-8 text") from None
+        table = _PARSERS[Path(document.name).suffix.lower()](document.text)
     except ValueError as error:
         raise ConfigError(f"{name} cannot be understood: {error}") from None
     if table is None:

@@ -15,7 +15,7 @@ Resolved = tuple[EndpointLike, ResolvedPolicy | None]
 """An endpoint, and what protects it."""
 
 _GUARDS_NOTHING = frozenset({"cache", "deprecation", "headers", "invalidates", "logging", "metrics", "priority"})
-_GUARDS_NOTHING |= {"retry", "tracing"}
+_GUARDS_NOTHING |= {"maintenance", "retry", "tracing"}
 """Fields that keep nobody out and bound nothing."""
 
 

@@ -18,6 +18,7 @@ from forecourt.layers.content import ContentLayer
 from forecourt.layers.cross_origin import CrossOriginLayer
 from forecourt.layers.deprecation import DeprecationLayer
 from forecourt.layers.identities import identity_of
+from forecourt.layers.maintenance import MaintenanceLayer
 from forecourt.layers.max_headers import MaxHeadersLayer
 from forecourt.ledger import Ledger
 from forecourt.limits import Limits, Standing
@@ -34,6 +35,7 @@ _ASKED_OF_THEMSELVES: Mapping[str, Callable[..., ASGIApp]] = {
     "max_headers": MaxHeadersLayer,
     "clients": ClientsLayer,
     "cross_origin": CrossOriginLayer,
+    "maintenance": MaintenanceLayer,
     "deprecation": DeprecationLayer,
     "content": ContentLayer,
 }
@@ -90,6 +92,7 @@ async def explain(guarded: Guarded, scope: Scope) -> Explanation:
     exchange.endpoint, exchange.params = endpoint, params
     await store.open()
     try:
+        await shared.read_orders()
         look = _Look(guarded, exchange, endpoint, store)
         await exchange.run(look, _nothing_comes, _nobody_hears)
     finally:

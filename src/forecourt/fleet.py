@@ -72,6 +72,12 @@ class Fleet:
         self._breakers[breaker.name] = breaker
         breaker.fleet = self
 
+    def unwatch(self, breaker: Breaker) -> None:
+        """Share this breaker no more: another one takes its name."""
+        if self._breakers.get(breaker.name) is breaker:
+            del self._breakers[breaker.name]
+            self._untold.pop(breaker.name, None)
+
     def run(self) -> None:
         """Have the task at work on the running loop; to be called with each call that a shared breaker sees."""
         task = self._task

@@ -1,6 +1,6 @@
 """What a config does to an app, looked at without starting it: endpoints, their policies, and what is wrong."""
 
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from starlette.middleware.cors import CORSMiddleware
@@ -87,18 +87,6 @@ def _guarded(app: ASGIApp, outermost: object) -> Guarded:
     scope: Scope = {"type": "lifespan", "app": app}
     table = RouteTable.compile(mine[-1].app, config.routes, scope)
     return Guarded(config, table, tuple(layer for stack in mine for layer in stack.layers))
-
-
-def spelt_value(value: object) -> str:
-    """Spell a policy as Python would write it, without what is at its default and what is not to be shown."""
-    fields = getattr(type(value), "model_fields", None)
-    if isinstance(value, Set):
-        return f"{{{', '.join(sorted(map(repr, value)))}}}"
-    if fields is None:
-        return repr(value)
-    shown = {name: getattr(value, name) for name, field in fields.items() if field.repr}
-    given = {name: said for name, said in shown.items() if said != fields[name].default and said != {}}
-    return f"{type(value).__name__}({', '.join(f'{name}={spelt_value(said)}' for name, said in given.items())})"
 
 
 def _unusable(config: JobConfig) -> Sequence[str]:

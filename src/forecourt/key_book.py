@@ -9,7 +9,7 @@ of the same caller; the old one counts until `until`, if that is given.
 
 import os
 import secrets
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
@@ -102,6 +102,7 @@ async def create(
     tier: str | None = None,
     expires: datetime | None = None,
     webhook: str | None = None,
+    encryption_key: Mapping[str, object] | None = None,
 ) -> tuple[str, ApiKey]:
     """Make a key and keep its record; return the text, which nobody can be told again, and the record."""
     text = made(policy.prefix, secrets.choice)
@@ -116,6 +117,7 @@ async def create(
         created=datetime.now(UTC),
         expires=expires,
         webhook=webhook,
+        encryption_key=encryption_key,
     )
     await book.put(record)
     return text, record
@@ -142,6 +144,7 @@ async def rotate(
         tier=old.tier,
         expires=old.expires,
         webhook=old.webhook,
+        encryption_key=old.encryption_key,
     )
     if until is None:
         await book.drop(id)

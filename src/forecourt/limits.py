@@ -3,6 +3,7 @@
     limits = Limits(config, store)
     await limits.peek("create_record", ("client", "192.0.2.7"))
     await limits.reset("create_record", ("principal", issuer, subject))
+    await limits.override("create_record", {"limit": 50}, lasts=3600)
 
 An identity is a `Principal`, or what limits count by: ("principal", issuer, subject), ("client", address),
 ("tenant", tenant), ("header", name, value), ("function", name, value), and ("endpoint",) for all callers together. Only
@@ -15,21 +16,28 @@ process holds from a batch, or that a process counted by itself while the store 
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
 from typing import NamedTuple, cast
+
+from pydantic import ValidationError
 
 from forecourt.clients import Clients
 from forecourt.config import EndpointLike, EndpointProtocol, JobConfig
+from forecourt.config_overrides import KIND, Override, numbers_of, overrides_of
+from forecourt.core.maintenance import Switch
 from forecourt.errors import ConfigError, StoreDown
 from forecourt.exchange import Exchange
 from forecourt.layers.identities import Identity, identity_of, short, whole_of
 from forecourt.layers.limits import STATES, named
 from forecourt.ledger import Account
+from forecourt.orders import Orders
+from forecourt.policies.quantities import LONGEST, microseconds
 from forecourt.policies.rate_limit import RateLimit
-from forecourt.policies.wording import nearest
-from forecourt.principals import Keys, Principal
+from forecourt.policies.wording import nearest, problems, unknown
+from forecourt.principals import Keys, Principal, digest
 from forecourt.routing import Endpoint
 from forecourt.stores.contract import Question, Settlement, Store
-from forecourt.types import SECOND
+from forecourt.types import SECOND, Clock, SystemClock
 
 _VALUES = {"client": 1, "principal": 2, "tenant": 1, "header": 2, "function": 2, "endpoint": 0}
 """Kind of identity → how many values follow it."""
@@ -72,11 +80,19 @@ class Limits:
     that none of the endpoint's limits counts.
     """
 
-    def __init__(self, config: JobConfig, store: Store, endpoints: Iterable[EndpointLike] | None = None) -> None:
+    def __init__(
+        self,
+        config: JobConfig,
+        store: Store,
+        endpoints: Iterable[EndpointLike] | None = None,
+        clock: Clock | None = None,
+    ) -> None:
         self._config = config
         self._store = store
         self._endpoints = None if endpoints is None else list(endpoints)
         self._keys = Keys(config.namespace)
+        self._clock = clock or SystemClock()
+        self._orders = Orders(store, self._keys, self._clock)
         self._clients = Clients(ipv6_prefix=config.ipv6_prefix)
 
     async def peek(self, endpoint: str, identity: Account, tier: str | None = None) -> list[Standing]:
@@ -86,7 +102,7 @@ class Limits:
         """
         if isinstance(identity, Principal) and tier is None:
             tier = identity.tier
-        asked = self._counting(endpoint, identity)
+        asked = await self._as_changed(endpoint, self._counting(endpoint, identity), [self._identity(identity)])
         questions = {each.key: _question(each, tier) for each in asked}
         values = await self._values([question for question in questions.values() if question])
         return [_standing(each, tier, values.get(each.key)) for each in asked]
@@ -96,9 +112,12 @@ class Limits:
         policy = self._config.policy_for(endpoint.name, endpoint.protocol)
         tier = exchange.principal.tier if exchange.principal else None
         asked: list[_Asked] = []
+        own: list[Identity] = []
         for limit, name, bucket in named(policy.rate_limit if policy else (), endpoint.name):
             identity = identity_of(limit.key, endpoint, self._config.key_functions, limit.name)(exchange)
+            own.append(identity)
             asked.append(_Asked(limit, name, self._keys.key(STATES[limit.operation(None)[0]], bucket, *identity)))
+        asked = await self._as_changed(endpoint.name, asked, own)
         questions = [question for question in (_question(each, tier) for each in asked) if question]
         values = await self._values(questions)
         return [_standing(each, tier, values.get(each.key)) for each in asked]
@@ -116,6 +135,73 @@ class Limits:
             raise ValueError(f'no limit of endpoint "{endpoint}" that counts this identity is called "{name}"{guess}')
         await self._store.settle([Settlement("forget", each.key, (), durable=True) for each in chosen])
         return [each.name for each in chosen]
+
+    async def override(
+        self,
+        endpoint: str,
+        numbers: Mapping[str, float],
+        *,
+        lasts: float | timedelta,
+        identity: Account | None = None,
+        name: str | None = None,
+    ) -> list[Override]:
+        """Have other numbers hold for so many seconds, in every process within one; return what was ordered.
+
+        For all callers, or for the one of `identity`, whatever their tier; by the endpoint's one limit, or the one of
+        this name. A limit with a name of its own is changed on all endpoints that share it. In place of an earlier
+        override of the same. ConfigError where the config does not say `limit_overrides`; ValueError for numbers that
+        the limit cannot have.
+        """
+        self._must_follow()
+        until = _until(self._clock.now(), lasts)
+        chosen = self._chosen(endpoint, identity, name)
+        given = [
+            Override("*" if each.policy.name else endpoint, each.name, who, numbers_of(numbers), until)
+            for each, who in chosen
+        ]
+        for each, override in zip(chosen, given, strict=True):
+            _fits(override, each[0].policy)
+        for override in given:
+            await self._orders.give(override.order())
+        return given
+
+    async def overrides(self) -> list[Override]:
+        """Return the overrides that hold now."""
+        now = self._clock.now()
+        return [each for each in overrides_of(await self._orders.read()) if now < each.until]
+
+    async def restore(self, endpoint: str, *, identity: Account | None = None, name: str | None = None) -> bool:
+        """Take an override back before it ends; False where there was none."""
+        chosen = self._chosen(endpoint, identity, name)
+        spots = [f"{'*' if each.policy.name else endpoint} {each.name} {who}" for each, who in chosen]
+        return any([await self._orders.take_back(KIND, spot) for spot in spots])
+
+    def _must_follow(self) -> None:
+        if not self._config.limit_overrides:
+            raise ConfigError("limit_overrides: no process would follow; say limit_overrides = true and restart")
+
+    def _chosen(self, endpoint: str, identity: Account | None, name: str | None) -> list[tuple[_Asked, str]]:
+        """Return the limit that is meant, in each protocol of the endpoint, and the digest of who is (empty: all)."""
+        if identity is not None and (own := self._identity(identity)) != ("endpoint",):
+            found = self._counting(endpoint, identity)
+            who = digest(*own)
+        else:
+            limits = (each for limits in self._policies(endpoint) for each in named(limits, endpoint))
+            found, who = list(dict.fromkeys(_Asked(policy, shown, shown) for policy, shown, _ in limits)), ""
+        chosen = [each for each in found if name in (None, each.name)]
+        known = list(dict.fromkeys(each.name for each in (chosen or found)))
+        if not chosen or (name is None and len(known) > 1):
+            guess = nearest(str(name), known) if name else ""
+            raise ValueError(f'which limit of endpoint "{endpoint}"? Say its name: {" or ".join(known)}{guess}')
+        return [(each, who) for each in chosen]
+
+    async def _as_changed(self, endpoint: str, asked: list[_Asked], own: Sequence[Identity]) -> list[_Asked]:
+        """Return limits with the numbers that hold for a caller, whom they count as one of `own`."""
+        if not self._config.limit_overrides:
+            return asked
+        digests = [digest(*each) for each in own]
+        found = [each for each in await self.overrides() if Switch(each.glob).means(endpoint)]
+        return [each._replace(policy=_changed(each, found, digests)) for each in asked]
 
     async def _values(self, questions: Sequence[Question]) -> Mapping[str, tuple[int, ...]]:
         if not questions:
@@ -188,6 +274,33 @@ def _counts(key: str, identity: Identity) -> bool:
             return key == identity[1]
         case _:
             return key == kind
+
+
+def _changed(asked: _Asked, overrides: Sequence[Override], digests: Sequence[str]) -> RateLimit:
+    """Return the limit that holds: the caller's own override, else the one for all, else what the config says."""
+    mine = {each.who: each for each in overrides if each.name == asked.name}
+    override = next((mine[who] for who in (*digests, "") if who in mine), None)
+    return (override.instead_of(asked.policy) if override else None) or asked.policy
+
+
+def _fits(override: Override, policy: RateLimit) -> None:
+    """Raise ValueError for numbers that a limit does not have, or cannot have."""
+    for word, _ in override.numbers:
+        if word not in policy.numbers:
+            raise ValueError(f"{override.name}: {unknown(word, policy.numbers)}")
+    if not override.numbers:
+        raise ValueError(f"{override.name}: say at least one of {' and '.join(policy.numbers)}")
+    try:
+        override.of(policy)
+    except ValidationError as error:
+        raise ValueError("; ".join(problems(error, (override.name,)))) from None
+
+
+def _until(now: int, lasts: float | timedelta) -> int:
+    time = microseconds(lasts)
+    if not 0 < time <= microseconds(LONGEST):
+        raise ValueError(f"lasts={lasts!r}: must be greater than 0 and at most {LONGEST} seconds")
+    return now + time
 
 
 def _question(asked: _Asked, tier: str | None) -> Question | None:

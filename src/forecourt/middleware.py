@@ -1,26 +1,31 @@
 """The middleware that installs the stack: `app.add_middleware(PolicyMiddleware, config=config)`.
 
 It opens an exchange around each request and the store around a lifespan, follows the app's routes, and compiles the
-chain of each endpoint from the rows of `stack`. Each layer is also a middleware of its own: the stack with that one.
+chain of each endpoint from the rows of `stack`. `single_layers` has the stack with one layer, for each of them.
 """
 
 import logging
-from collections.abc import Awaitable, Sequence
+import os
+from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 from forecourt.caching.values import CacheOfConfig
 from forecourt.config import JobConfig, ResolvedPolicy
+from forecourt.config_live import Watch, watched
+from forecourt.console.opening import open_console
 from forecourt.database_opening import databases_of, with_sessions
+from forecourt.dispatch import Compiled, Dispatch
 from forecourt.errors import ConfigError
-from forecourt.exchange import KEY, Chain, Exchange
+from forecourt.exchange import KEY, Exchange
 from forecourt.health import Health
 from forecourt.jobs.running import JobRunner
 from forecourt.layers.endpoint import EndpointLayer
 from forecourt.layers.errors import ErrorsLayer
-from forecourt.layers.flood_guard import FloodGuardCounter
+from forecourt.layers.flood_guard import flood_counter_of
 from forecourt.lifespan import Lifespan
+from forecourt.live import Epoch
 from forecourt.observers import Observers
-from forecourt.responses import INTERNAL_ERROR, Renderer, render
+from forecourt.responses import Renderer, render
 from forecourt.routing import Endpoint, RouteTable
 from forecourt.shared import shared_by
 from forecourt.stack import ERRORS, LAYERS, OFFLOAD, Extra, Site, chain_of, in_order, placed
@@ -40,8 +45,10 @@ class PolicyMiddleware:
 
     `layers` names those to install, in the order of `LAYERS` (default: all). Without a config it is read from the file
     that FORECOURT_CONFIG names. `store` and `clock` replace what the config says, for tests and for stores of your own;
-    `renderer` words the refusals; stacks of one config share all three. ConfigError at startup (or on the first
-    request, where the server sends no lifespan) when the config does not fit the app.
+    `renderer` words the refusals; stacks of one config share all three. `watch`: the stacks of this config go over to
+    another while the service runs, when its file changes ("file") or when operators push one to the store ("store").
+    ConfigError at startup (or on the first request, where the server sends no lifespan) when the config does not fit
+    the app.
     """
 
     installs: ClassVar[tuple[str, ...]] = LAYERS
@@ -57,16 +64,21 @@ class PolicyMiddleware:
         clock: Clock | None = None,
         renderer: Renderer = render,
         extra: Sequence[Extra] = (),
+        watch: Watch | None = None,
     ) -> None:
         self._extra = placed(extra)
-        self.config = config if config is not None else JobConfig()
+        self.config = config if config is not None else _of_the_environment()
         self.layers = in_order(self.installs if layers is None else tuple(layers))
         self._guarded = app
         self._shared = shared_by(self.config, store, clock, renderer)
         self._runtime, self._caching = self._shared.runtime, self._shared.caching
         self._databases = databases_of(self._runtime, self._caching) if self.config.databases else None
+        self._live = self._shared.live
+        alone = store is None and self.config.store.startswith("memory:")
+        self._live.join(self, watched(watch, self.config.origin, alone=alone))
         self._table: RouteTable | None = None
-        self._flood = FloodGuardCounter(self.config.flood_guard, self._runtime) if self.config.flood_guard else None
+        self._enforced: tuple[str, ...] = ()
+        self._built: Compiled | None = None
         self.jobs = JobRunner(self._runtime, with_sessions(app, self._databases))
         """What runs the jobs of this app, in a worker too."""
         self._dispatch = Dispatch(app)
@@ -92,6 +104,8 @@ class PolicyMiddleware:
         exchange = Exchange(self._runtime, scope)
         if self._hook:
             self._observers.hear(exchange)
+        if self._live.pins:
+            exchange.notes[Epoch] = self._live.epoch
         exchange.entered.append(self)
         await exchange.run(self.app, receive, send)
 
@@ -108,10 +122,12 @@ class PolicyMiddleware:
         first = self._table is None
         if first:
             await self._runtime.open()
+            await self._shared.follow()
         if first and self._table is None:  # whoever waited beside us may have done the rest
             self._bind()
             self.config.health.bind(Health(self._runtime, self.config.health))
             self._compile(scope, strict=True)
+            await self._live.begin()
         elif not first:
             self._compile(scope, strict=False)
         if OFFLOAD in self.layers:
@@ -119,6 +135,7 @@ class PolicyMiddleware:
 
     async def _start(self, _scope: Scope) -> None:
         await self._runtime.start()
+        await self._shared.follow()
         self._bind()
 
     def _bind(self) -> None:
@@ -129,12 +146,14 @@ class PolicyMiddleware:
 
     async def _ready(self, scope: Scope) -> None:
         self._compile(scope, strict=True)
+        await self._live.begin()
         if OFFLOAD in self.layers:
             await self.jobs.open(scope)
         self.config.health.bind(Health(self._runtime, self.config.health))
 
     async def _stop(self, _scope: Scope) -> None:
         self.config.health.bind(None)
+        self.config.console.bind(None)
         self._table = None
         if OFFLOAD in self.layers:
             await self.jobs.close()
@@ -145,27 +164,69 @@ class PolicyMiddleware:
     def _compile(self, scope: Scope, *, strict: bool) -> None:
         """Build all chains; what does not fit stops a start, later it is logged and its endpoint refused."""
         table = RouteTable.compile(self._guarded, self.config.routes, scope)
-        problems = self.config.check(table.endpoints, self._installed(scope))
+        self._enforced = self._installed(scope)
+        self.jobs.spans = self._observers.job_spans(self._enforced)
+        problems = self.config.check(table.endpoints, self._enforced)
         if problems and strict:
             raise ConfigError(*problems)
         for problem in problems:
             logger.error("the app's routes have changed: %s", problem)
-        chains = [self._compiled(endpoint, table) for endpoint in (None, *table.endpoints)]
-        self._dispatch.chains = {
-            endpoint: chain for endpoint, chain in zip((None, *table.endpoints), chains, strict=True) if chain
-        }
-        self._observers.observe(self._observed(table))
+        self._put_in_force(table, self._compiled(table))
+
+    @property
+    def guarded_endpoints(self) -> Sequence[Endpoint]:
+        """The app's endpoints; none before the start."""
+        return self._table.endpoints if self._table else ()
+
+    def rebuild(self) -> Callable[[], None]:
+        """Compile for what the config says now; return what puts that in force. ConfigError where it does not fit."""
+        table = self._table
+        if table is None:
+            return lambda: None  # its start compiles
+        if problems := [*self.config.check(table.endpoints, self._enforced), *self._observers.unbuilt()]:
+            raise ConfigError(*problems)
+        compiled, epoch = self._compiled(table), self._live.epoch
+
+        def go_over() -> None:
+            if self._live.pins:
+                self._dispatch.older[epoch] = self._dispatch.chains
+            self._put_in_force(table, compiled)
+
+        return go_over
+
+    def _put_in_force(self, table: RouteTable, compiled: Compiled) -> None:
+        self._built = compiled
+        open_console(self._runtime, self._shared.trips, table.endpoints)  # of what holds now
+        self._dispatch.chains = compiled.chains
+        observed = self._observed(table)
+        self._observers.observe(observed)
+        self.jobs.trace(observed)
+        switched = (each.name for each, policy in observed if each and policy.said("maintenance"))
+        self.config.maintenance.endpoints = frozenset(switched)
         self._endpoint.resolve = table.resolve
         self.jobs.table = table
         self._table = table
 
-    def _compiled(self, endpoint: Endpoint | None, table: RouteTable) -> Chain | None:
-        """Compile the chain of an endpoint, or of what no route matches; None for an endpoint that no one names."""
-        policy = self.config.policy_for(endpoint.name, endpoint.protocol) if endpoint else None
-        if endpoint and policy is None:
-            return None
-        site = Site(endpoint, policy, self._runtime, table, self._flood, self._caching, self.jobs)
-        return chain_of(self._guarded, site, self.layers, self._observers, self._extra)
+    def _compiled(self, table: RouteTable) -> Compiled:
+        """Compile the chains of all endpoints that are named; one whose grounds are as they were stays."""
+        config, before = self.config, self._built
+        flood = flood_counter_of(config.flood_guard, before.flood if before else None, self._runtime)
+        policies = {each: config.policy_for(each.name, each.protocol) for each in table.endpoints}
+        kept = [(policy.cache, policy.invalidates) for policy in policies.values() if policy]
+        shared = (table, flood, kept, config.networks, config.limit_headers, config.tell_scopes)
+        compiled = Compiled(flood)
+        console = open_console(self._runtime, self._shared.trips, table.endpoints)
+        for endpoint, policy in ((None, None), *policies.items()):
+            if endpoint is not None and policy is None:
+                continue  # nobody names it: refused
+            grounds = (policy, config.overridden.of(endpoint.name) if endpoint else (), shared)
+            chain = before.chain_on(endpoint, grounds) if before else None
+            if chain is None:
+                site = Site(endpoint, policy, self._runtime, table, flood, self._caching, self.jobs)
+                chain = chain_of(self._guarded, site, self.layers, self._observers, self._extra)
+                chain = console.around(chain, endpoint) if console else chain
+            compiled.add(endpoint, chain, grounds)
+        return compiled
 
     def _observed(self, table: RouteTable) -> list[tuple[Endpoint | None, ResolvedPolicy]]:
         """Return what is observed of each endpoint, and of what no route matches."""
@@ -188,157 +249,7 @@ class PolicyMiddleware:
         return in_order(tuple(layers))
 
 
-class Dispatch:
-    """Sends an exchange through the chain of its endpoint; an endpoint without one is refused."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-        self.chains: dict[Endpoint | None, Chain] = {}
-        """Compiled by the stack, anew when the app's routes have changed; None: what no route matches."""
-
-    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-        """Enter the chain."""
-        exchange: Exchange = scope[KEY]
-        chain = self.chains.get(exchange.endpoint)
-        if chain is None:
-            return exchange.refuse(INTERNAL_ERROR)(scope, receive, send)
-        exchange.enter(chain)
-        return chain.app(scope, receive, send)
-
-
-class SecurityMiddleware(PolicyMiddleware):
-    """The stack with authentication and permissions alone."""
-
-    installs = ("security",)
-
-
-class RateLimitMiddleware(PolicyMiddleware):
-    """The stack with the rate limits alone."""
-
-    installs = ("rate_limit",)
-
-
-class ConcurrencyMiddleware(PolicyMiddleware):
-    """The stack with the concurrency limits alone."""
-
-    installs = ("concurrency",)
-
-
-class IdempotencyMiddleware(PolicyMiddleware):
-    """The stack with idempotency alone."""
-
-    installs = ("idempotency",)
-
-
-class CreditsMiddleware(PolicyMiddleware):
-    """The stack with the credits alone."""
-
-    installs = ("credits",)
-
-
-class CacheMiddleware(PolicyMiddleware):
-    """The stack with the cache alone, and what invalidates it."""
-
-    installs = ("invalidates", "cache")
-
-
-class CircuitBreakerMiddleware(PolicyMiddleware):
-    """The stack with the circuit breakers alone."""
-
-    installs = ("circuit_breaker",)
-
-
-class RetryMiddleware(PolicyMiddleware):
-    """The stack with the retries alone."""
-
-    installs = ("retry",)
-
-
-class TimeoutMiddleware(PolicyMiddleware):
-    """The stack with the timeouts alone."""
-
-    installs = ("timeout",)
-
-
-class OffloadMiddleware(PolicyMiddleware):
-    """The stack with offloading alone."""
-
-    installs = (OFFLOAD,)
-
-
-class TracingMiddleware(PolicyMiddleware):
-    """The stack with the spans alone."""
-
-    installs = ("tracing",)
-
-
-class MetricsMiddleware(PolicyMiddleware):
-    """The stack with the metrics alone."""
-
-    installs = ("metrics",)
-
-
-class LoggingMiddleware(PolicyMiddleware):
-    """The stack with the access log alone."""
-
-    installs = ("logging",)
-
-
-class FloodGuardMiddleware(PolicyMiddleware):
-    """The stack with the flood guard alone."""
-
-    installs = ("flood_guard",)
-
-
-class ContentMiddleware(PolicyMiddleware):
-    """The stack with the media types alone."""
-
-    installs = ("content",)
-
-
-class MaxBodyMiddleware(PolicyMiddleware):
-    """The stack with the largest body alone."""
-
-    installs = ("max_body",)
-
-
-class DeprecationMiddleware(PolicyMiddleware):
-    """The stack with the deprecations alone."""
-
-    installs = ("deprecation",)
-
-
-class CrossOriginMiddleware(PolicyMiddleware):
-    """The stack with the cross-origin protection alone."""
-
-    installs = ("cross_origin",)
-
-
-class ClientsMiddleware(PolicyMiddleware):
-    """The stack with the networks of clients alone."""
-
-    installs = ("clients",)
-
-
-class MaxHeadersMiddleware(PolicyMiddleware):
-    """The stack with the largest header alone."""
-
-    installs = ("max_headers",)
-
-
-class SecurityHeadersMiddleware(PolicyMiddleware):
-    """The stack with the security headers alone."""
-
-    installs = ("headers",)
-
-
-class AuditMiddleware(PolicyMiddleware):
-    """The stack with the audit trail alone."""
-
-    installs = ("audit",)
-
-
-class WebhookMiddleware(PolicyMiddleware):
-    """The stack with the signatures of webhooks alone."""
-
-    installs = ("webhook",)
+def _of_the_environment() -> JobConfig:
+    """Return the config of a stack that is given none; one from a file knows the file."""
+    path = os.environ.get("FORECOURT_CONFIG")
+    return JobConfig.from_file(path) if path else JobConfig()

@@ -28,6 +28,7 @@ from forecourt.telemetry.extras import installed
 from forecourt.types import ASGIApp
 
 if TYPE_CHECKING:
+    from forecourt.telemetry.job_spans import JobSpans
     from forecourt.telemetry.structured import Tokens
 
 logger = logging.getLogger("forecourt")
@@ -51,6 +52,7 @@ class Observers:
 
     def __init__(self, app: ASGIApp, runtime: Runtime, trips: Trips, layers: Sequence[str]) -> None:
         self._trips = trips
+        self._layers = layers
         self._runtime = runtime
         self._config = runtime.config
         wanted = {name for name in NAMES if name in layers and installed(name) and _is_used(self._config, name)}
@@ -87,6 +89,15 @@ class Observers:
                 if policy.logging
             }
 
+    def unbuilt(self) -> list[str]:
+        """Return a line for each observer that the config asks for by now, and that was off everywhere at the start."""
+        built = {"tracing": self._tracing, "metrics": self._metrics, "logging": self._logs}
+        return [
+            f"{name}: was off for all endpoints when the service started; it needs a restart"
+            for name, observer in built.items()
+            if observer is None and name in self._layers and installed(name) and _is_used(self._config, name)
+        ]
+
     def around_handler(self, app: ASGIApp, endpoint: Endpoint | None, policy: ResolvedPolicy | None) -> ASGIApp:
         """Return the handler's app with a span of its own, where it is to have one."""
         if self._tracing is None or endpoint is None or policy is None:
@@ -95,6 +106,14 @@ class Observers:
         if traced is None or not traced.handler:
             return app
         return HandlerSpanLayer(app, name=endpoint.name, spans=self._tracing.spans)
+
+    def job_spans(self, layers: Sequence[str]) -> "JobSpans | None":
+        """Return where the spans of jobs come from; None where none of these layers, ours or around us, traces."""
+        if "tracing" not in layers or not installed("tracing") or not _is_used(self._config, "tracing"):
+            return None
+        from forecourt.telemetry.job_spans import JobSpans  # noqa: PLC0415  # the extra `otel` is optional
+
+        return JobSpans(words=self._config.telemetry.exception_messages)
 
     def stop(self) -> None:
         """Leave nothing behind that counts on when the process is gone."""
@@ -119,6 +138,7 @@ class Observers:
         if families is None:
             families = endpoint.families = _families(self._config.telemetry)
             self._trips.listeners["metrics"] = families.trip
+            self._runtime.config_ends["metrics"] = families.config_came
             self._config.statements.listen("metrics", families.spent)
             moved = families.moved
             self._config.breakers.listen("metrics", lambda breaker, _, __: moved(breaker.name, breaker.state))

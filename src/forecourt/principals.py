@@ -24,6 +24,8 @@ class Principal:
     roles: frozenset[str] = field(default=frozenset())
     webhook: str | None = field(default=None, repr=False, compare=False)
     """Where the ends of their jobs are told, as the record of their API key says."""
+    encryption_key: str | None = field(default=None, repr=False, compare=False)
+    """The public key that answers to them are sealed to, a JWK in JSON, as the record of their API key says."""
 
 
 class Keys:
@@ -35,7 +37,11 @@ class Keys:
 
     def key(self, kind: str, name: str, *identity: str) -> str:
         """Return the key of `name` (a limit, an account …) for an identity such as ("client", "192.0.2.7")."""
-        return f"{self._namespace}:{{{self._tag(identity)}}}:{kind}:{name}"
+        return self.of_digest(kind, name, self._tag(identity))
+
+    def of_digest(self, kind: str, name: str, tag: str) -> str:
+        """Return the key of `name` for an identity of which only its digest is known."""
+        return f"{self._namespace}:{{{tag}}}:{kind}:{name}"
 
     def _tag(self, identity: tuple[str, ...]) -> str:
         tag = self._tags.get(identity)

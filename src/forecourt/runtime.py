@@ -50,6 +50,8 @@ class Runtime:
         """The retries that endpoints have left, by their names."""
         self.mismatches = 0
         """How often another endpoint ran than the one resolved; anything but 0 is a fault."""
+        self.config_ends: dict[str, Callable[[str], object]] = {}
+        """Told what became of each config that came while the service ran, by the observer's name."""
         self.closing: list[Callable[[], Awaitable[None]]] = [config.outgoing.close]
         """What else is closed with the store."""
         self._settling = Works()

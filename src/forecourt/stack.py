@@ -28,10 +28,12 @@ from forecourt.layers.content import ContentLayer
 from forecourt.layers.credits import CreditsLayer
 from forecourt.layers.cross_origin import CrossOriginLayer
 from forecourt.layers.deprecation import DeprecationLayer
+from forecourt.layers.encryption import EncryptionLayer
 from forecourt.layers.flood_guard import FloodGuardCounter, FloodGuardLayer
 from forecourt.layers.handler import HandlerLayer
 from forecourt.layers.idempotency import IdempotencyLayer
 from forecourt.layers.invalidates import SAFE, InvalidatesLayer
+from forecourt.layers.maintenance import maintenance
 from forecourt.layers.max_body import MaxBodyLayer
 from forecourt.layers.max_headers import MaxHeadersLayer
 from forecourt.layers.offload import OffloadLayer
@@ -165,6 +167,12 @@ def _webhook(app: ASGIApp, site: Site) -> ASGIApp | None:
     )
 
 
+def _encryption(app: ASGIApp, site: Site) -> ASGIApp | None:
+    sealed = site.policy is not None and site.policy.encryption is not None and site.policy.encryption.end_to_end
+    is_socket = site.endpoint is not None and site.endpoint.protocol == "websocket"
+    return _where("encryption", EncryptionLayer)(app, site) if sealed and not is_socket else None
+
+
 def _circuit_breaker(app: ASGIApp, site: Site) -> ASGIApp | None:
     if site.endpoint is None or site.policy is None or site.policy.circuit_breaker is None:
         return None
@@ -210,6 +218,7 @@ def _offload(app: ASGIApp, site: Site) -> ASGIApp | None:
         queues=site.jobs.queues,
         location=site.jobs.location(site.table),
         deliveries=site.jobs.deliveries,
+        spans=site.jobs.spans if policy.tracing else None,
     )
 
 
@@ -237,6 +246,11 @@ ROWS: tuple[Row, ...] = (
     ),
     Row("security", "everything below keys on the principal; its checks go first in the one trip", _auth),
     Row(
+        "maintenance",
+        "below auth, as a role may pass; above all that counts, so that a call refused here takes nothing",
+        _where("maintenance", maintenance),
+    ),
+    Row(
         "deprecation",
         "below auth, so that it is known who still calls; above all that costs",
         _where("deprecation", DeprecationLayer),
@@ -255,6 +269,11 @@ ROWS: tuple[Row, ...] = (
         "max_body",
         "below the limits, which count such calls; above all that reads a body",
         _where("max_body", MaxBodyLayer),
+    ),
+    Row(
+        "encryption",
+        "opens only what was let in; below it all is plain, above it the answer is sealed for its caller",
+        _encryption,
     ),
     Row("content", "refused before it costs anything or is claimed", _where("content", ContentLayer)),
     Row("webhook", "reads the whole body, within its bound; above all that costs", _webhook),

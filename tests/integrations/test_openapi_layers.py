@@ -25,6 +25,7 @@ from forecourt import (
     Idempotency,
     JobConfig,
     Logging,
+    Maintenance,
     MaxBody,
     Offload,
     Retry,
@@ -51,6 +52,7 @@ CASES: dict[str, tuple[EndpointPolicy, set[str], set[str]]] = {
     "public": (EndpointPolicy(security=Security(public=True)), set(), set()),
     "security": (EndpointPolicy(security=Security(scopes={"a"})), {"400", "401", "403", "503"}, set()),
     "known": (EndpointPolicy(security=Security()), {"400", "401", "503"}, set()),
+    "maintenance": (EndpointPolicy(maintenance=Maintenance()), {"503"}, set()),
     "deprecation": (EndpointPolicy(deprecation=Deprecation(since=SINCE)), set(), {"Deprecation"}),
     "gone": (
         EndpointPolicy(

@@ -17,7 +17,13 @@ SPELT = "whsec_" + base64.b64encode(SECRET).decode()
 class Receiver:
     """Keeps each request; answers with the statuses in `answers` in turn, then 204, or with the raw bytes of `says`."""
 
-    def __init__(self, *answers: int, says: bytes | None = None, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self,
+        *answers: int,
+        says: bytes | None = None,
+        tls: ssl.SSLContext | None = None,
+        location: str = "/elsewhere",
+    ) -> None:
         self.answers = list(answers)
         self.heads: list[dict[str, str]] = []
         self.lines: list[str] = []
@@ -25,6 +31,7 @@ class Receiver:
         self.hold = asyncio.Event()
         self.hold.set()
         self._says = says
+        self._location = location
         self._tls = tls
         self.port = 0
 
@@ -50,7 +57,7 @@ class Receiver:
             self.lines.append(head[0])
             await self.hold.wait()
             status = self.answers.pop(0) if self.answers else 204
-            writer.write(self._says or f"HTTP/1.1 {status} Said\r\nlocation: /elsewhere\r\n\r\n".encode())
+            writer.write(self._says or f"HTTP/1.1 {status} Said\r\nlocation: {self._location}\r\n\r\n".encode())
             await writer.drain()
         except (OSError, asyncio.IncompleteReadError):
             pass

@@ -67,6 +67,29 @@ async def test_what_is_refused_comes_again(connected: PulsarBroker, monkeypatch:
     assert [each.place for each in await came(connected)] == [message.place]
 
 
+async def test_who_receives_no_more_subscribes_again(connected: PulsarBroker) -> None:
+    """The consumer was closed from elsewhere: whoever waits for news hears of it, and what is sent then comes."""
+    await connected.send(FIELDS, b"one")
+    (message,) = await came(connected)
+    lost = connected._consumer
+    await lost.close()
+    async with asyncio.timeout(20):
+        await connected.news.wait()
+    await connected.settle(message)
+    await connected.refuse(message)
+    await connected.send(FIELDS, b"two")
+    assert {each.body for each in await came(connected, 2)} == {b"one", b"two"}
+    assert connected._consumer is not lost
+
+
+async def test_before_anything_is_received_there_is_nothing_to_settle(connected: PulsarBroker) -> None:
+    """A worker that claims after its queue was opened anew may still hold messages of before."""
+    message = Message(b"1", FIELDS, b"", None)
+    await connected.settle(message)
+    await connected.refuse(message)
+    assert await connected.arrived(1) == []
+
+
 async def test_more_than_may_be_on_their_way_are_refused(
     connected: PulsarBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -145,6 +145,16 @@ def queue_of(service: Reports) -> MemoryQueue:
     return queue
 
 
+async def test_a_redirect_is_not_followed() -> None:
+    """It is an answer like any other that is no 2xx: the address is tried again, the other one is never called."""
+    service = reports()
+    async with Receiver() as inside, Receiver(307, location=inside.url) as receiver:
+        await service.post("/reports/a", None, (TO, receiver.url.encode()))
+        await pushed(service, receiver, 2)
+        await settled(receiver)
+        assert (len(receiver.bodies), inside.bodies) == (2, [])
+
+
 async def test_a_receiver_that_is_gone_is_left_alone() -> None:
     """410: no attempt follows, nor is the next job told there; another caller's is, and after thirty days this one."""
     service = reports()
@@ -247,6 +257,16 @@ async def test_the_record_of_a_key_names_the_receiver() -> None:
             {"callback": "header:x-c", "queue": "far"},
             {"webhooks": hooks(), "queues": {"far": "redis://localhost"}, "keys": [b"k" * 32]},
             "lost with it",
+        ),
+        (
+            {"callback": "header:x-c"},
+            {
+                "webhooks": hooks(),
+                "queues": {"webhooks": "pulsar://broker:6650"},
+                "keys": [b"k" * 32],
+                "store": "redis://localhost:1",
+            },
+            "which Pulsar cannot: put queues.webhooks elsewhere",
         ),
     ],
 )

@@ -14,7 +14,7 @@ from forecourt.jobs.worker import Notes, RunJob, Worker
 from forecourt.policies.keys import KeyRing
 from forecourt.stores.redis.client import Client
 from forecourt.testing import FakeClock
-from forecourt.types import Receive, Scope, Send, SystemClock
+from forecourt.types import SECOND, Receive, Scope, Send, SystemClock
 from tests.callers import settle_down
 from tests.jobs.queues import job
 from tests.servers import Valkey
@@ -36,9 +36,10 @@ class Works:
     async def _ended(self, _: JobRequest, record: Record, status: int) -> None:
         self.told.append((record.id, record.reason, status))
 
-    async def publish(self, name: str = "a", attempts: int = 1) -> None:
+    async def publish(self, name: str = "a", attempts: int = 1, lease: float = 10) -> None:
         """Put a job in."""
-        await self.queue.publish(job(name, attempts=attempts)._replace(envelope=ENVELOPES.seal(name, REQUEST)))
+        made = job(name, attempts=attempts)._replace(envelope=ENVELOPES.seal(name, REQUEST))
+        await self.queue.publish(made._replace(lease=round(lease * SECOND)))
         await settle_down()
 
 

@@ -1,5 +1,6 @@
 """The worker whose queue, or whose listener, fails now and then."""
 
+import asyncio
 from collections.abc import Sequence
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from forecourt.errors import StoreDown
 from forecourt.jobs.envelope import JobRequest
 from forecourt.jobs.memory import MemoryQueue
-from forecourt.jobs.queue import Ending, Held, Record
+from forecourt.jobs.queue import Claimed, Ending, Held, Record
 from forecourt.jobs.worker import Worker
 from forecourt.testing import FakeClock
 from tests.callers import settle_down
@@ -19,6 +20,12 @@ class Shaky(MemoryQueue):
     """A queue that does not answer while `down` names what is asked."""
 
     down = ""
+    raises: type[Exception] = StoreDown
+
+    async def claim(self, most: int) -> list[Claimed]:
+        """Answer unless told not to."""
+        self._guard("claim")
+        return await super().claim(most)
 
     async def finish(self, job: str, token: str, ending: Ending) -> Record | None:
         """Answer unless told not to."""
@@ -37,7 +44,21 @@ class Shaky(MemoryQueue):
 
     def _guard(self, asked: str) -> None:
         if asked == self.down:
-            raise StoreDown("gone")
+            raise self.raises("gone")
+
+
+class Slow(MemoryQueue):
+    """A queue whose claims have done their work before their answers come."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        super().__init__(clock)
+        self.answer = asyncio.Event()
+
+    async def claim(self, most: int) -> list[Claimed]:
+        """Claim; answer when a test says."""
+        claimed = await super().claim(most)
+        await self.answer.wait()
+        return claimed
 
 
 def shaky(works: Works, down: str) -> Shaky:
@@ -86,6 +107,70 @@ async def test_a_renewal_that_fails_stops_nothing(caplog: pytest.LogCaptureFixtu
     assert "leases of 1 jobs not renewed" in caplog.text
     assert repr(works.worker) == "<Worker, 1 of 2 at work>"
     await works.worker.drain(0)
+
+
+@pytest.mark.parametrize("asked", ["claim", "renew"])
+@pytest.mark.parametrize("trouble", [StoreDown, RuntimeError])
+async def test_whatever_a_queue_raises_the_worker_goes_on(
+    asked: str, trouble: type[Exception], caplog: pytest.LogCaptureFixture
+) -> None:
+    """It asks again; a traceback is there for what queues are not known to raise."""
+    works = Works(for_ever)
+    queue = shaky(works, "")
+    queue.raises = trouble
+    works.worker.start()
+    await works.publish("a", attempts=9)
+    queue.down = asked
+    works.clock.advance(1)
+    await settle_down()
+    queue.down = ""
+    works.clock.advance(2)
+    await works.publish("b")
+    works.clock.advance(1)
+    await settle_down()
+    assert repr(works.worker) == "<Worker, 2 of 2 at work>"
+    (record,) = [each for each in caplog.records if "gone" in each.message]
+    assert bool(record.exc_info) == (trouble is RuntimeError)
+    await works.worker.drain(0)
+
+
+@pytest.mark.parametrize("beside", [True, False])
+async def test_a_short_lease_is_renewed_in_time_whenever_its_job_begins(*, beside: bool) -> None:
+    """The renewals reckon with it at once, not after a beat that idleness, or a longer lease, had made long."""
+    works = Works(for_ever)
+    works.worker.start()
+    if beside:
+        await works.publish("long", attempts=9)
+    await works.publish("short", attempts=9, lease=0.4)
+    for _ in range(20):
+        works.clock.advance(0.1)
+        await settle_down()
+        assert await works.queue.claim(1) == []
+    record = await works.queue.look("short")
+    assert record is not None
+    assert (record.status, record.attempts) == ("running", 1)
+    await works.worker.drain(0)
+
+
+async def test_what_is_claimed_while_the_worker_stops_is_given_back() -> None:
+    """It costs no attempt, and whoever is to be told of a job that died is told."""
+    works = Works(answers)
+    works.queue = queue = Slow(works.clock)
+    works.worker = Worker(queue, ENVELOPES, answers, works._ended, works.clock)
+    await works.publish("dies")
+    await MemoryQueue.claim(queue, 1)
+    works.clock.advance(10)
+    await works.publish("lives")
+    works.worker.start()
+    await settle_down()
+    draining = asyncio.ensure_future(works.worker.drain(0))
+    await settle_down()
+    queue.answer.set()
+    await draining
+    record = await queue.look("lives")
+    assert record is not None
+    assert (record.status, record.attempts) == ("queued", 0)
+    assert works.told == [("dies", "no worker held on to it", 0)]
 
 
 async def test_a_worker_that_gets_its_own_job_again_stays_whole() -> None:

@@ -73,7 +73,7 @@ class Stores:
         ]
         self.app = Starlette(routes=routes)
         if store is None and not in_process:
-            store = _patient(url)
+            store = patient(url)
         self.app.add_middleware(PolicyMiddleware, config=self.config, store=store)
 
     async def _answer(self, request: Request) -> Response:
@@ -166,7 +166,7 @@ class _Life:
         self.started.set()
 
 
-def _patient(url: str) -> Store:
+def patient(url: str) -> Store:
     """Return the store as it is, but for its deadlines: what is tested here is not how fast a busy machine answers."""
     client = Client(url, deadline=5, bodies_deadline=5)
     return LanedStore(RedisStore(client), RedisStore(client, lane="bodies"))

@@ -12,6 +12,7 @@ from tests.soak import all_kinds, databases, faults, over_admission, topologies
 from tests.soak.idempotency_kills import main as kills
 from tests.soak.job_kills import whole
 from tests.soak.results import Result
+from tests.soak.rotation import rotation
 
 
 def idempotency_kills(trials: int = 300) -> Iterator[Result]:
@@ -52,6 +53,7 @@ SOAKS: dict[str, Callable[[], Iterator[Result]]] = {
     "all-kinds": all_kinds.all_kinds,
     "cluster": topologies.cluster,
     "sentinel": topologies.sentinel,
+    "rotation": rotation,
 }
 
 

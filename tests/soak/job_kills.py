@@ -6,9 +6,10 @@
 Worker processes run jobs of a queue on a real Valkey (or at a broker of Pulsar's protocol, the records on Valkey), with
 leases of a second. A trial is one worker that is killed with -9 (every fifth is frozen instead, for longer than its
 lease, and goes on then) while jobs keep coming; another takes its place. Once a minute the server, or the broker, is
-killed and started again. In the end every job must have one result, no job may have been finished twice, and none run
-again but those of a worker that was killed, frozen or cut off. Then nothing happens but that a worker is killed, and
-its job must begin again within a lease and 15 %. The suite runs a few trials of it.
+killed and started again. In the end every job must have one result, which is the one it had when it was first seen to
+have ended, no job may have been finished twice, and none run again but those of a worker that was killed, frozen or cut
+off. Jobs that last ten leases must run once. Then nothing happens but that a worker is killed, beside idle ones, and
+its job must begin again within a lease and 15 % of the kill. The suite runs a few trials of it.
 """
 
 import argparse
@@ -54,9 +55,12 @@ class Found:
     jobs: int = 0
     succeeded: int = 0
     finished_twice: int = 0
+    overwritten: int = 0
     reruns: int = 0
     long_jobs_run_again: int = 0
     kills: int = 0
+    freezes: int = 0
+    """Of the kills."""
     restarts: int = 0
     recoveries: list[float] = field(default_factory=list)
     """Seconds from the death of a worker to the next beginning of its job, on an idle queue."""
@@ -69,6 +73,8 @@ class Found:
             wrong.append(f"{self.jobs - self.succeeded} of {self.jobs} jobs have no result")
         if self.finished_twice:
             wrong.append(f"{self.finished_twice} jobs were finished twice")
+        if self.overwritten:
+            wrong.append(f"{self.overwritten} results were overwritten")
         cut_off = (self.kills + self.restarts * WORKERS) * CONCURRENCY
         if self.reruns > cut_off:
             wrong.append(f"{self.reruns} reruns, and only {cut_off} jobs at most were of workers killed or cut off")
@@ -144,6 +150,7 @@ class Trials:
         self._workers: list[BaseProcess] = []
         self._number_of_worker = count()
         self._known_to_end: set[str] = set()
+        self._results: dict[str, bytes] = {}
         self._frozen: dict[int, float] = {}
 
     async def run(self, kills: int, seconds_between: float = 0.6, *, seconds: float = 0, recoveries: int = 2) -> Found:
@@ -251,6 +258,12 @@ class Trials:
                 return await self.queue.look(name)
             await asyncio.sleep(0.05)
 
+    async def _result(self, name: str) -> bytes:
+        while True:
+            with suppress(StoreError):
+                return await self.queue.result(name) or b""
+            await asyncio.sleep(0.05)
+
     def _strike(self, *, freeze: bool) -> None:
         """Kill a worker and start another, or freeze one for longer than its lease."""
         self._wake()
@@ -261,6 +274,7 @@ class Trials:
         assert victim.pid is not None
         self.found.kills += 1
         if freeze:
+            self.found.freezes += 1
             os.kill(victim.pid, signal.SIGSTOP)
             self._frozen[victim.pid] = time.monotonic() + 2 * LEASE
             return
@@ -289,7 +303,9 @@ class Trials:
             records = [await self._look(name) for name in left]
             left = [name for name, record in zip(left, records, strict=True) if record is None or not record.ended]
             await asyncio.sleep(0.05)
-        self._known_to_end.update(set(names).difference(left))
+        ended = set(names).difference(left, self._known_to_end)
+        self._results |= {name: await self._result(name) for name in ended}
+        self._known_to_end |= ended
         if left:
             self.found.wrong.append(f"{len(left)} jobs have not ended: {left[:5]}")
 
@@ -297,6 +313,7 @@ class Trials:
         for name in self.names:
             record = await self._look(name)
             self.found.succeeded += record is not None and record.status == "succeeded"
+            self.found.overwritten += name in self._results and await self._result(name) != self._results[name]
             self.found.finished_twice += await self._number(f"ended:{name}") > 1
             self.found.reruns += await self._number(f"runs:{name}") - 1
 

@@ -7,12 +7,23 @@ Only public names are used: those of `forecourt` itself, and modules that the do
 
 from typing import assert_type
 
+import httpx
 from fastapi import FastAPI
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 
 import forecourt
-from forecourt import EndpointPolicy, JobConfig, Limits, PolicyMiddleware, SlidingWindow, TokenBucket
+from forecourt import (
+    Encryption,
+    EndpointPolicy,
+    JobConfig,
+    Limits,
+    PayloadKeys,
+    PolicyMiddleware,
+    SlidingWindow,
+    TokenBucket,
+)
+from forecourt.client import sealed_client, sealed_client_sync
 
 assert_type(forecourt.__version__, str)
 assert_type(forecourt.__all__, list[str])
@@ -37,8 +48,32 @@ async def look(limits: Limits) -> None:
     (standing,) = await limits.peek("get_record", ("client", "192.0.2.7"))
     assert_type(standing.more_in, float)
     assert_type(await limits.reset("get_record", ("client", "192.0.2.7"), "hourly"), list[str])
+    (changed,) = await limits.override("get_record", {"limit": 50}, lasts=3600, identity=("client", "192.0.2.7"))
+    assert_type(changed.until, int)
+
+
+async def operate() -> None:
+    """Accept a switch with and without an end, and a stack that follows its file."""
+    switch = await config.maintenance.on("reports.*", lasts=1800, why="moved")
+    assert_type(switch.until, int | None)
+    assert_type(await config.maintenance.off("reports.*"), bool)
+    PolicyMiddleware(starlette, config=config, watch="file")
+    PolicyMiddleware(starlette, config=config, watch="files")  # type: ignore[arg-type]
 
 
 TokenBucket(max_tokens=5)  # type: ignore[call-arg]  # a bucket that is never refilled is not meant
 EndpointPolicy(rate_limits=bucket)  # type: ignore[call-arg]  # no such field
 fastapi.add_middleware(PolicyMiddleware, configuration=config)  # type: ignore[call-arg]  # no such argument
+
+
+async def sealed(own: dict[str, object]) -> None:
+    """Call an endpoint whose contents are sealed."""
+    async with sealed_client("https://api.example", service="service.jwk", own=own) as client:
+        assert_type(await client.get("/"), httpx.Response)
+    with sealed_client_sync("https://api.example", service=None, own=own, format="hpke") as blocking:
+        assert_type(blocking.get("/"), httpx.Response)
+
+
+Encryption(request="required", response="optional", fields=["/card/number"])
+Encryption(request="always")  # type: ignore[arg-type]  # no such word
+PayloadKeys(own=["env:SERVICE_JWK"], callers={"https://issuer.example": {"alice": {"kty": "OKP"}}})

@@ -6,7 +6,7 @@ A key whose id is unknown is compared all the same, with a hash that no key has,
 import json
 import logging
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -119,12 +119,16 @@ class ApiKeyVerifier:
 
     def _known(self, record: ApiKey) -> _Known:
         scopes, roles = frozenset(record.scopes), frozenset(record.roles)
-        told = (record.owner, record.tenant, record.tier, scopes, roles, record.webhook)
+        told = (record.owner, record.tenant, record.tier, scopes, roles, record.webhook, _text(record.encryption_key))
         principal = Principal(self._policy.issuer, *told)
         expires = None if record.expires is None else round(record.expires.timestamp() * SECOND)
         issued = 0 if record.created is None else round(record.created.timestamp() * SECOND)
         known = replace(plain(principal, SCHEME), expires=expires, issued=issued, id=record.id)
         return _Known(record.hash, known)
+
+
+def _text(jwk: Mapping[str, object] | None) -> str | None:
+    return None if jwk is None else json.dumps(dict(jwk), sort_keys=True)
 
 
 class _File:

@@ -17,6 +17,7 @@ from typing import Protocol, cast
 
 from forecourt.config import JobConfig
 from forecourt.integrations.openapi_layers import FIELDS, Given, Place, Sent, told
+from forecourt.integrations.openapi_sealed import REFUSAL, tell_sealed
 from forecourt.policies.security import Security
 from forecourt.routing import Endpoint, RouteTable
 from forecourt.types import ASGIApp
@@ -111,6 +112,8 @@ def _describe(operation: Schema, place: Place) -> None:
     """Write what the layers add to one operation; what stands above a layer leaves its fields on its refusals too."""
     responses = _table(operation, "responses")
     own = list(responses)
+    if (encryption := place.policy.encryption) is not None and encryption.end_to_end:
+        tell_sealed(operation, encryption, [_table(responses, status) for status in own])
     above: tuple[str, ...] = ()
     for each in told(place):
         for given in each.given:
@@ -171,8 +174,7 @@ def _tell(operation: Schema, security: Security, schemes: Mapping[str, object]) 
     responses = _table(operation, "responses")
     for status, words in _REFUSALS.items():
         if status == "401" or security.scopes or security.roles:
-            content = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
-            responses.setdefault(status, {"description": words, "content": content})
+            responses.setdefault(status, {"description": words, "content": dict(REFUSAL)})
     if security.roles:
         word = "all" if security.match_roles == "all" else "one"
         roles = ", ".join(f"`{role}`" for role in sorted(security.roles))

@@ -178,6 +178,23 @@ def _max_body(place: Place) -> Told:
     return Told(tuple(given))
 
 
+def _encryption(place: Place) -> Told:
+    policy = place.policy.encryption
+    assert policy is not None
+    given: list[Given] = []
+    if policy.request != "off":
+        given += [
+            Given(400, "The sealed content cannot be opened."),
+            Given(413, "The content is larger than is read."),
+        ]
+    if policy.request == "required":
+        given.append(Given(415, "Content must be sealed, and is not.", ("Accept",)))
+    if policy.response != "off":
+        given.append(Given(403, "The caller has registered no key to seal answers to."))
+        given.append(Given(500, "The answer cannot be sealed and is withheld."))
+    return Told(tuple(given))
+
+
 def _content(place: Place) -> Told:
     policy = place.policy.said("content")
     given = []
@@ -303,10 +320,12 @@ TOLD: Mapping[str, Callable[[Place], Told]] = {
     "clients": _where("clients", _always(Given(403, "This network may not call."))),
     "cross_origin": _where("cross_origin", _cross_origin),
     "security": _security,
+    "maintenance": _where("maintenance", _always(Given(503, "This operation is in maintenance.", LATER))),
     "deprecation": _where("deprecation", _deprecation),
     "rate_limit": _rate_limit,
     "concurrency": _where("concurrency", _concurrency),
     "max_body": _where("max_body", _max_body),
+    "encryption": _where("encryption", _encryption),
     "content": _where("content", _content),
     "webhook": _where("webhook", _webhook),
     "audit": _where("audit", _audit),

@@ -21,7 +21,7 @@ from contextlib import suppress
 from heapq import heappop, heappush
 from typing import NamedTuple, Protocol
 
-from forecourt.core.jobs import backoff
+from forecourt.core.jobs import Status, backoff
 from forecourt.errors import ConfigError, StoreError
 from forecourt.jobs.board import Board, Taken
 from forecourt.jobs.queue import Claimed, Ending, Held, NewJob, Published, Record
@@ -198,6 +198,18 @@ class BrokeredQueue:
     async def depth(self) -> dict[str, int]:
         """Return how many jobs are waiting, delayed, running and dead."""
         return await self._records.depth()
+
+    async def age(self) -> int:
+        """Return the µs for which the job that is due the longest has waited, of those next to expire (64)."""
+        return await self._records.age()
+
+    async def owned(self, owner: str, most: int, before: tuple[int, str] | None = None) -> list[Record]:
+        """Return an owner's jobs, the latest first."""
+        return await self._records.owned(owner, most, before)
+
+    async def standing(self, status: Status, most: int = 100) -> list[Record]:
+        """Return jobs that are queued, running or dead."""
+        return await self._records.standing(status, most)
 
     async def _send(self, job: NewJob, deadline: int, *, undo: bool = False) -> None:
         try:

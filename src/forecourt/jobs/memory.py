@@ -15,7 +15,7 @@ from heapq import heappop, heappush
 from forecourt.core import jobs
 from forecourt.core.jobs import Dead, Leased, Queued, State, Status, Terms
 from forecourt.errors import StoreOverloaded
-from forecourt.jobs.queue import Claimed, Ending, Held, NewJob, Published, Record
+from forecourt.jobs.queue import LISTED, Claimed, Ending, Held, NewJob, Published, Record
 from forecourt.types import SECOND, Clock, SystemClock
 
 _LONGEST_IDLE = 1.0
@@ -56,8 +56,6 @@ class MemoryQueue:
         self._owned: dict[str, dict[str, None]] = {}
         """Ids by owner, in the order of their publication."""
         self._unfinished = 0
-        self._orphans: deque[str] = deque()
-        """Jobs that ended while no worker had them."""
         self._news = asyncio.Event()
 
     def __repr__(self) -> str:
@@ -87,8 +85,7 @@ class MemoryQueue:
     async def claim(self, most: int) -> list[Claimed]:
         """Return at most so many jobs, one of each owner in turn, besides those that ended while nobody had them."""
         now = self._forget()
-        self._look_again(now)
-        found = [*self._adopted()]
+        found = [_adopted(job) for job in self._look_again(now)]
         return found + [claimed for _, claimed in zip(range(most - len(found)), self._claims(now), strict=False)]
 
     async def idle(self, turns: int) -> None:
@@ -205,13 +202,7 @@ class MemoryQueue:
         """Return jobs that are queued, running or dead, the latest first."""
         self._forget()
         found = [record for job in self._jobs.values() if (record := job.record()).status == status]
-        listed = status in ("queued", "running", "dead")
-        return sorted(found, key=lambda record: -record.changed)[:most] if listed else []
-
-    def _adopted(self) -> Iterator[Claimed]:
-        while self._orphans:
-            if orphan := self._jobs.get(self._orphans.popleft()):
-                yield Claimed(orphan.given.id, "", orphan.state.attempts, 0, orphan.given.envelope)
+        return sorted(found, key=lambda record: -record.changed)[:most] if status in LISTED else []
 
     def _claims(self, now: int) -> Iterator[Claimed]:
         while self._ring:
@@ -287,9 +278,10 @@ class MemoryQueue:
                     del self._owned[job.given.owner]
         return now
 
-    def _look_again(self, now: int) -> None:
-        """Take back what nobody holds on to, and put what is due in line."""
+    def _look_again(self, now: int) -> list[_Job]:
+        """Take back what nobody holds on to, and put what is due in line; return what has ended by that."""
         due: list[_Job] = []
+        ended: list[_Job] = []
         while self._later and self._later[0][0] <= now:
             _, name = heappop(self._later)
             job = self._jobs.get(name)
@@ -299,9 +291,14 @@ class MemoryQueue:
                 due.append(job)
             elif isinstance(job.state, Leased) and (state := jobs.swept(job.state, job.terms, now)):
                 self._become(job, state, now)
-                self._orphans.extend([name] if isinstance(state, Dead) else [])
+                ended += [job] if isinstance(state, Dead) else []
         for job in due:
             self._line_up(job)
+        return ended
+
+
+def _adopted(job: _Job) -> Claimed:
+    return Claimed(job.given.id, "", job.state.attempts, 0, job.given.envelope)
 
 
 def _after(job: _Job, token: str, ending: Ending, now: int) -> State | None:

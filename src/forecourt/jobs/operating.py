@@ -15,7 +15,7 @@ from forecourt.core.jobs import Status
 from forecourt.core.sealed import Unopened
 from forecourt.core.webhooks import secrets_for
 from forecourt.errors import ConfigError
-from forecourt.jobs.queue import Lists, Queue, Record
+from forecourt.jobs.queue import LISTED, Lists, Queue, Record
 from forecourt.jobs.queues import JobQueues
 from forecourt.jobs.results import JobResult
 from forecourt.principals import digest
@@ -23,9 +23,6 @@ from forecourt.types import Clock, SystemClock
 
 Records = list[Record]
 Texts = list[str]
-
-ALL: tuple[Status, ...] = ("running", "queued", "dead")
-"""How jobs stand of which there are lists."""
 
 
 class Jobs:
@@ -54,7 +51,7 @@ class Jobs:
         if not isinstance(found, Lists):
             raise ConfigError(f'the queue "{queue}" keeps no list of its jobs')
         records: Records = []
-        for each in (status,) if status else ALL:
+        for each in (status,) if status else LISTED:
             records += await found.standing(each, most - len(records))
         return records
 

@@ -154,6 +154,10 @@ class Queue(Protocol):
         ...
 
 
+LISTED: tuple[Status, ...] = ("running", "queued", "dead")
+"""How jobs stand of which there are lists."""
+
+
 @runtime_checkable
 class Lists(Protocol):
     """A queue that can also say which jobs there are, and for how long they wait."""

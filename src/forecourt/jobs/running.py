@@ -7,9 +7,11 @@ of the store again. The endpoint must still be the one that was resolved when th
 
 import logging
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
+from forecourt.config import ResolvedPolicy
 from forecourt.errors import StoreError
 from forecourt.exchange import Exchange
 from forecourt.jobs.counting import JobMetrics
@@ -17,12 +19,13 @@ from forecourt.jobs.envelope import JobRequest
 from forecourt.jobs.queue import Record
 from forecourt.jobs.queues import JobQueues
 from forecourt.jobs.status import JobEndpoints
+from forecourt.jobs.tracing import ATTEMPT, Attempted, JobSpans, said_of
 from forecourt.jobs.webhooks import Deliveries
 from forecourt.jobs.worker import Notes
 from forecourt.layers.errors import ErrorsLayer
 from forecourt.layers.handler import HandlerLayer
 from forecourt.layers.offload import owner_of
-from forecourt.routing import RouteTable
+from forecourt.routing import Endpoint, RouteTable
 from forecourt.runtime import Runtime
 from forecourt.stores.contract import Question
 from forecourt.types import ASGIApp, Receive, Scope, Send
@@ -43,6 +46,9 @@ class JobRunner:
         self.queues = queues_of(runtime)
         self.table: RouteTable | None = None
         """Compiled by the stack, anew when the app's routes have changed."""
+        self.spans: JobSpans | None = None
+        """Where spans of jobs come from, where jobs are traced; set by the stack, as the table is."""
+        self._observed: frozenset[str] = frozenset()
         self._runtime = runtime
         self._app = app
         self._state: dict[str, Any] = {}
@@ -52,6 +58,10 @@ class JobRunner:
         self.deliveries = Deliveries(self.queues, webhooks, runtime.clock) if webhooks else None
         """Tells callers of their jobs' ends; None where the config has no webhooks."""
         runtime.config.jobs.bind(JobEndpoints(self.queues, owner_of))
+
+    def trace(self, observed: Sequence[tuple[Endpoint | None, ResolvedPolicy]]) -> None:
+        """Trace the jobs of these endpoints, those whose policies say so, from now on."""
+        self._observed = frozenset(each.name for each, policy in observed if each is not None and policy.tracing)
 
     def location(self, table: RouteTable) -> str | None:
         """Return the path template of a job's status in this app; None where it is not mounted."""
@@ -89,7 +99,8 @@ class JobRunner:
         told(exchange.notes)
         table, endpoint = self.table, exchange.endpoint
         handler = HandlerLayer(self._app, endpoint=endpoint, ran=lambda ran: table.ran(endpoint, ran))
-        await exchange.run(ErrorsLayer(handler), receive, send)
+        with self._traced(exchange, endpoint):
+            await exchange.run(ErrorsLayer(handler), receive, send)
 
     async def ended(self, request: JobRequest, record: Record, status: int) -> None:
         """Give back what a job cost, where its outcome is to cost nothing, once; and tell its caller."""
@@ -97,6 +108,29 @@ class JobRunner:
         await self._refund(request, record, status)
         if request.callback is not None and self.deliveries is not None:
             await self.deliveries.ended(record, request.callback)
+
+    @contextmanager
+    def _traced(self, exchange: Exchange, endpoint: Endpoint) -> Iterator[None]:
+        """Have an attempt's span around it, where its endpoint is traced."""
+        attempted: Attempted | None = exchange.scope.get(ATTEMPT)
+        if self.spans is None or attempted is None or endpoint.name not in self._observed:
+            yield
+            return
+        queue = attempted.job.partition(".")[0]
+        said = said_of(queue, self.queues.address(queue), attempted.job, endpoint.name, "process")
+        said |= {"http.route": endpoint.path, "forecourt.job.attempt": attempted.number}
+        attempt = self.spans.attempt(f"process {queue}", said, exchange.scope)
+        if attempt is None:
+            yield
+            return
+        with attempt:
+            if attempt.begun.recorded:
+                exchange.trace_id = attempt.begun.trace_id
+                exchange.listeners.append(attempt.begun.decided)
+            try:
+                yield
+            finally:
+                attempt.answered(exchange.status)
 
     async def _refund(self, request: JobRequest, record: Record, status: int) -> None:
         refund = request.refund

@@ -17,9 +17,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from forecourt.core import jobs
-from forecourt.core.jobs import Cancelled, Dead, Done, Failed, Leased, Queued, State, Terms
+from forecourt.core.jobs import Cancelled, Dead, Done, Failed, Leased, Queued, State, Status, Terms
 from forecourt.errors import ConfigError, StoreDown, StoreOverloaded
-from forecourt.jobs.queue import Claimed, Ending, Held, NewJob, Published, Record
+from forecourt.jobs.queue import LISTED, Claimed, Ending, Held, NewJob, Published, Record
 from forecourt.types import Clock, SystemClock
 
 Value = TypeVar("Value")
@@ -36,10 +36,14 @@ CREATE TABLE IF NOT EXISTS jobs (
     progress REAL DEFAULT -1, note TEXT DEFAULT '', place INTEGER, PRIMARY KEY (queue, id)
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS standing ON jobs (queue, state, due);
+CREATE INDEX IF NOT EXISTS owning ON jobs (queue, owner, created, id);
 CREATE INDEX IF NOT EXISTS lining ON jobs (queue, owner, place) WHERE place IS NOT NULL;
 CREATE TABLE IF NOT EXISTS lines (queue TEXT, owner TEXT, turn INTEGER, PRIMARY KEY (queue, owner)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS counter (number INTEGER);
 """
+_NEVER = ((1 << 63) - 1, "")
+"""Later than any instant."""
+
 _RECORD = "SELECT id, owner, endpoint, fingerprint, state, attempts, created, changed, reason, progress, note FROM jobs"
 
 
@@ -110,11 +114,23 @@ class SqliteQueue:
 
     async def dead(self, most: int = 100) -> list[Record]:
         """Return dead jobs, the latest first."""
-        return await self._do(lambda at: at.dead(most))
+        return await self._do(lambda at: at.standing("dead", most))
 
     async def depth(self) -> dict[str, int]:
         """Return how many jobs are waiting, delayed, running and dead."""
         return await self._do(lambda at: at.depth())
+
+    async def age(self) -> int:
+        """Return the µs for which the job that is due the longest has waited."""
+        return await self._do(lambda at: at.age())
+
+    async def owned(self, owner: str, most: int, before: tuple[int, str] | None = None) -> list[Record]:
+        """Return an owner's jobs, the latest first."""
+        return await self._do(lambda at: at.owned(owner, most, before))
+
+    async def standing(self, status: Status, most: int = 100) -> list[Record]:
+        """Return jobs that are queued, running or dead, the latest first."""
+        return await self._do(lambda at: at.standing(status, most)) if status in LISTED else []
 
     async def _do(self, doing: Callable[["_Transaction"], Value]) -> Value:
         return await self._within(lambda: self._done(doing))
@@ -232,9 +248,18 @@ class _Transaction:
         self._become(job, state)
         return self._surely(job)
 
-    def dead(self, most: int) -> list[Record]:
-        words = _RECORD + " WHERE queue = ? AND state = 'dead' ORDER BY changed DESC LIMIT ?"
-        return [Record(*row) for row in self._ask(words, most)]
+    def standing(self, status: Status, most: int) -> list[Record]:
+        words = _RECORD + " WHERE queue = ? AND state = ? ORDER BY changed DESC LIMIT ?"
+        return [Record(*row) for row in self._ask(words, status, most)]
+
+    def owned(self, owner: str, most: int, before: tuple[int, str] | None) -> list[Record]:
+        words = _RECORD + " WHERE queue = ? AND owner = ? AND (created, id) < (?, ?) ORDER BY created DESC, id DESC"
+        return [Record(*row) for row in self._ask(words + " LIMIT ?", owner, *(before or _NEVER), most)]
+
+    def age(self) -> int:
+        words = "SELECT min(due) FROM jobs WHERE queue = ? AND state = 'queued'"
+        (due,) = self._ask(words).fetchone()
+        return 0 if due is None else max(0, self._now - due)
 
     def depth(self) -> dict[str, int]:
         words = "SELECT count(*) FROM jobs WHERE queue = ? AND state = ?"

@@ -13,12 +13,15 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from contextvars import Context
 
 from forecourt.core.jobs import NO_PROGRESS, Progress
 from forecourt.errors import StoreError
 from forecourt.jobs.envelope import Envelopes, Forged, JobRequest
 from forecourt.jobs.queue import Claimed, Ending, Held, Queue, Record
 from forecourt.jobs.results import JobResult
+from forecourt.jobs.tracing import ATTEMPT, Attempted
 from forecourt.types import SECOND, Clock, Message, Receive, Scope, Send
 
 logger = logging.getLogger("forecourt")
@@ -35,6 +38,9 @@ _BEATS = 4
 
 _LONGEST_BEAT = 1.0
 """Seconds: how soon a cancelled job is let go."""
+
+_NO_LEASE = 1 << 62
+"""µs, longer than any."""
 
 _PAUSE = 1.0
 """Seconds until a queue that did not answer is asked again."""
@@ -59,6 +65,9 @@ class Worker:
         self._concurrency = concurrency
         self._work: dict[str, _AtWork] = {}
         self._tasks: list[asyncio.Task[None]] = []
+        self._shortest = _NO_LEASE
+        self._beating: asyncio.Task[None] | None = None
+        """What renews leases, while it waits for its next beat."""
         self.failures = 0
         """How often the queue did not answer."""
 
@@ -66,9 +75,9 @@ class Worker:
         return f"<Worker, {len(self._work)} of {self._concurrency} at work>"
 
     def start(self) -> None:
-        """Begin to claim, on the running loop."""
-        loop = asyncio.get_running_loop()
-        self._tasks = [loop.create_task(self._claim_on()), loop.create_task(self._renew_on())]
+        """Begin to claim, on the running loop; no request that started it is current in its jobs."""
+        loop, nobodys = asyncio.get_running_loop(), Context()
+        self._tasks = [loop.create_task(each, context=nobodys) for each in (self._claim_on(), self._renew_on())]
 
     async def drain(self, seconds: float) -> None:
         """Stop claiming; let what is at work come to its end within so many seconds, give back what does not."""
@@ -90,8 +99,8 @@ class Worker:
             await self._free.acquire()
             self._free.release()
             try:
-                claimed = await self._queue.claim(min(self._concurrency - len(self._work), 64))
-            except StoreError as error:
+                claimed = await self._claimed(min(self._concurrency - len(self._work), 64))
+            except Exception as error:  # noqa: BLE001  # whatever it is: a worker that claims no more is worse
                 await self._trouble("claim", error)
                 continue
             for each in claimed:
@@ -104,10 +113,25 @@ class Worker:
             if empty:
                 await self._queue.idle(empty)
 
+    async def _claimed(self, most: int) -> list[Claimed]:
+        """Claim jobs; those that come when nothing more is to be begun are given back, and cost no attempt."""
+        asking = asyncio.ensure_future(self._queue.claim(most))
+        try:
+            return await asyncio.shield(asking)
+        except asyncio.CancelledError:
+            with suppress(Exception):  # a lease is the most that it costs
+                for each in await asking:
+                    if each.token:
+                        await self._queue.finish(each.id, each.token, Ending("given back"))
+                    else:
+                        await self._bury(each)
+            raise
+
     def _begin(self, claimed: Claimed) -> None:
         if before := self._work.get(claimed.id):
             before.lose()  # its lease ended unrenewed, and it has come back to this worker
         at_work = self._work[claimed.id] = _AtWork(claimed)
+        self._hurry(claimed.lease)
         at_work.task = asyncio.get_running_loop().create_task(self._run_one(at_work))
 
     async def _run_one(self, at_work: "_AtWork") -> None:
@@ -143,7 +167,8 @@ class Worker:
     async def _attempt(self, at_work: "_AtWork", request: JobRequest) -> tuple[int, Ending | None]:
         """Run the handler once; no ending where the job is not ours any more."""
         answer = _Recorder(request)
-        running = asyncio.ensure_future(self._run(request, _scope(request), answer.receive, answer.send, at_work.told))
+        scope = _scope(request, at_work.claimed)
+        running = asyncio.ensure_future(self._run(request, scope, answer.receive, answer.send, at_work.told))
         at_work.running = running
         timeout = request.timeout / SECOND if request.timeout else None
         try:
@@ -173,23 +198,48 @@ class Worker:
 
     async def _renew_on(self) -> None:
         while True:
-            leases = [each.claimed.lease for each in self._work.values()]
-            beat = min([_LONGEST_BEAT, *(lease / SECOND / _BEATS for lease in leases)])
-            await self._clock.sleep(beat * random.uniform(0.75, 1))  # noqa: S311  # only so that workers spread
+            await self._beat()
             if not self._work:
                 continue
             try:
                 lost = await self._queue.renew([each.held() for each in self._work.values()])
-            except StoreError as error:
-                logger.warning("leases of %d jobs not renewed: %s", len(self._work), error)
+            except Exception as error:  # noqa: BLE001  # the next beat may be in time
+                _tell(f"leases of {len(self._work)} jobs not renewed", error)
                 continue
             for job in lost & self._work.keys():
                 self._work[job].lose()
 
-    async def _trouble(self, doing: str, error: StoreError) -> None:
+    async def _beat(self) -> None:
+        """Return when it is time to renew, counted anew where a job begins whose lease is shorter than all others."""
+        renewing = asyncio.current_task()
+        assert renewing is not None
+        while True:
+            self._shortest = min((each.claimed.lease for each in self._work.values()), default=_NO_LEASE)
+            beat = min(_LONGEST_BEAT, self._shortest / SECOND / _BEATS)
+            self._beating = renewing
+            try:
+                return await self._clock.sleep(beat * random.uniform(0.75, 1))  # noqa: S311  # workers spread
+            except asyncio.CancelledError:
+                if self._beating is renewing or renewing.uncancel() > 0:
+                    raise
+            finally:
+                self._beating = None
+
+    def _hurry(self, lease: int) -> None:
+        """Have the next beat reckon with this lease, where it is shorter than those at work so far."""
+        if self._beating is not None and lease < self._shortest:
+            beating, self._beating = self._beating, None
+            beating.cancel()
+
+    async def _trouble(self, doing: str, error: Exception) -> None:
         self.failures += 1
-        logger.warning("the queue did not answer (%s): %s", doing, error)
+        _tell(f"the queue did not answer ({doing})", error)
         await self._clock.sleep(_PAUSE)
+
+
+def _tell(what: str, error: Exception) -> None:
+    """Log what a queue did not do; with a traceback where that is no trouble that queues are known to have."""
+    logger.warning("%s: %s", what, error, exc_info=None if isinstance(error, StoreError) else error)
 
 
 class _AtWork:
@@ -270,8 +320,8 @@ def _judged(error: BaseException | None, answer: _Recorder) -> tuple[int, Ending
     return answer.status, Ending("done", answer.result().stored())
 
 
-def _scope(request: JobRequest) -> Scope:
-    """Rebuild the scope that the request had at the stack."""
+def _scope(request: JobRequest, claimed: Claimed) -> Scope:
+    """Rebuild the scope that the request had at the stack, with the attempt that this is."""
     length = (b"content-length", str(len(request.body)).encode())
     return {
         "type": "http",
@@ -287,4 +337,5 @@ def _scope(request: JobRequest) -> Scope:
         "client": (request.client, 0) if request.client else None,
         "server": None,
         "state": {},
+        ATTEMPT: Attempted(claimed.id, claimed.attempts),
     }

@@ -23,12 +23,22 @@ class FloodGuardCounter:
 
     def __init__(self, policy: FloodGuard, runtime: Runtime) -> None:
         self._counts = MemoryStore(runtime.clock, max_keys=_MAX_ADDRESSES)
+        self.policy = policy
         self._args = policy.args()
 
     def wait(self, client: str) -> int:
         """Count one request; return 0, or the µs until this address may call again."""
         (answer,) = self._counts.decide_at_once([Question("fixed_window", client, self._args)])
         return 0 if answer.verdict == "go" else int(answer.values[1])
+
+
+def flood_counter_of(
+    policy: FloodGuard | None, before: FloodGuardCounter | None, runtime: Runtime
+) -> FloodGuardCounter | None:
+    """Return what counts by this policy: the one before, where its policy is the same."""
+    if policy is None or (before is not None and before.policy == policy):
+        return before if policy else None
+    return FloodGuardCounter(policy, runtime)
 
 
 class FloodGuardLayer:

@@ -5,7 +5,7 @@ out in this process. Up to k calls a process may outlive the window they were ta
 unused: the error is at most k for each process.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import TYPE_CHECKING
@@ -15,7 +15,7 @@ from forecourt.exchange import Exchange
 from forecourt.layers.identities import Identity, identity_of
 from forecourt.limit_fields import Quota, Standing
 from forecourt.policies.rate_limit import RateLimit, local_operation
-from forecourt.principals import Principal
+from forecourt.principals import Principal, known_digest
 from forecourt.routing import Endpoint
 from forecourt.runtime import Runtime
 from forecourt.stores.contract import Answer, Question, Settlement
@@ -76,16 +76,24 @@ class Limit:
         self._identity = identity_of(policy.key, endpoint, runtime.config.key_functions, policy.name)
         self._by_arrival = self.kind == "debounce_trailing"
         self.batch = policy.batch
+        self.others: Mapping[str, Limit] = {}
+        """The limits of callers for whom operators have changed this one, by the digest of who they are."""
         self._in_hand = 0
         self._default = self._tier(policy, None)
         self._tiers = {tier: self._tier(policy, tier) for tier in policy.tiers}
 
     def question(self, exchange: Exchange) -> Question:
         """Ask for this exchange's cost, under its caller's key and tier."""
+        if self.others and (other := self.of(exchange)) is not self:
+            return other.question(exchange)
         tier = self._default if exchange.principal is None else self._tier_of(exchange.principal)
         identity = self._identity(exchange)
         question = tier.known.get(identity) or self._remember(tier, identity)
         return _arriving(question, exchange.id) if self._by_arrival else question
+
+    def of(self, exchange: Exchange) -> "Limit":
+        """Return the limit of this exchange's caller: this one, unless it was changed for them."""
+        return self.others.get(known_digest(*self._identity(exchange)), self)
 
     def in_hand(self) -> bool:
         """Take a call that this process took from the store beforehand (`batch`); False when it has none."""
@@ -104,7 +112,8 @@ class Limit:
 
     def quota(self, exchange: Exchange) -> Quota:
         """Return what this limit promises its caller."""
-        return self._tier_of(exchange.principal).quota
+        limit = self.of(exchange) if self.others else self
+        return limit._tier_of(exchange.principal).quota
 
     def standing(self, principal: Principal | None, values: Sequence[Value], *, granted: bool = True) -> Standing:
         """Return where its caller stands; what another limit's refusal left untaken is still there."""
@@ -150,7 +159,19 @@ class Limit:
 
 def compiled(policies: Sequence[RateLimit], endpoint: Endpoint, runtime: Runtime) -> list[Limit]:
     """Compile an endpoint's limits; those without a name are called after their strategy, and numbered if it recurs."""
-    return [Limit(policy, shown, bucket, endpoint, runtime) for policy, shown, bucket in named(policies, endpoint.name)]
+    overrides = runtime.config.overridden.of(endpoint.name)
+    limits = []
+    for policy, shown, bucket in named(policies, endpoint.name):
+        limit = Limit(policy, shown, bucket, endpoint, runtime)
+        others: dict[str, Limit] = {}
+        for override in overrides:
+            changed = override.instead_of(policy) if override.name == shown else None
+            if changed is not None:
+                others[override.who] = Limit(changed, shown, bucket, endpoint, runtime)
+        limit = others.pop("", limit)
+        limit.others = others
+        limits.append(limit)
+    return limits
 
 
 def named(policies: Sequence[RateLimit], endpoint: str) -> Iterator[tuple[RateLimit, str, str]]:

@@ -16,6 +16,7 @@ import hashlib
 import os
 import re
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 
 from starlette.responses import JSONResponse, Response
@@ -27,6 +28,7 @@ from forecourt.jobs.envelope import Callback, JobRequest, Refund, carried
 from forecourt.jobs.queue import NewJob, Record
 from forecourt.jobs.queues import JobQueues
 from forecourt.jobs.results import JobResult
+from forecourt.jobs.tracing import JobSpans, said_of
 from forecourt.jobs.validation import Validator, validator_of
 from forecourt.jobs.webhooks import Deliveries
 from forecourt.layers.credits import CLAIM, LedgerClaim
@@ -36,7 +38,7 @@ from forecourt.policies import Credits, Offload
 from forecourt.policies.offload import BY_HEADER, BY_KEY
 from forecourt.policies.quantities import microseconds
 from forecourt.principals import digest
-from forecourt.responses import TYPES, Problem
+from forecourt.responses import TYPES, Header, Problem
 from forecourt.routing import Endpoint
 from forecourt.runtime import Runtime
 from forecourt.sealing import at_rest, tenant_of
@@ -77,6 +79,7 @@ class OffloadLayer:
         queues: JobQueues,
         location: str | None,
         deliveries: Deliveries | None = None,
+        spans: JobSpans | None = None,
     ) -> None:
         self.app = app
         self._policy = policy
@@ -85,6 +88,8 @@ class OffloadLayer:
         self._runtime = runtime
         self._location = location
         self._deliveries = deliveries
+        self._spans = spans
+        self._address = queues.address(policy.queue)
         webhooks = runtime.config.webhooks
         self._named = policy.callback if webhooks else None
         self._rules = webhooks.rules() if webhooks else Rules()
@@ -125,18 +130,14 @@ class OffloadLayer:
         except ValueError as error:
             exchange.charge(0)
             return exchange.refuse(replace(CALLBACK, detail=f"The callback {error}."))
-        return await self._published(exchange, self._job(exchange, body, callback), callback, preferred)
+        return await self._made(exchange, body, callback, preferred)
 
-    async def _published(
-        self, exchange: Exchange, job: NewJob, callback: Callback | None, preferred: Sequence[str]
+    async def _made(
+        self, exchange: Exchange, body: bytes, callback: Callback | None, preferred: Sequence[str]
     ) -> ASGIApp:
-        """Publish the job, and before it who looks whether it has ended; answer as the caller prefers."""
+        """Make the call a job; answer as the caller prefers."""
         try:
-            if callback is not None and self._deliveries is not None:
-                await self._deliveries.watch(job.id, callback)
-            record, created = await self._queue.publish(job)
-            if not created:
-                exchange.charge(0)
+            job, record = await self._published(exchange, body, callback)
             if record.fingerprint != job.fingerprint:
                 return exchange.refuse(KEY_REUSED)
             record = await self._waited(record, _wait(preferred))
@@ -145,6 +146,27 @@ class OffloadLayer:
         except StoreError as error:
             return exchange.undecided(error)
         return self._accepted(exchange, record, preferred)
+
+    async def _published(self, exchange: Exchange, body: bytes, callback: Callback | None) -> tuple[NewJob, Record]:
+        """Publish the job, and before it who looks whether it has ended."""
+        owner = owner_of(exchange, self._identity(exchange))
+        name = self._id(exchange, owner)
+        with self._traced(name, carried(exchange.scope["headers"], self._policy.headers)) as headers:
+            job = self._job(exchange, name, owner, self._request(exchange, headers, body, callback))
+            if callback is not None and self._deliveries is not None:
+                await self._deliveries.watch(job.id, callback)
+            record, created = await self._queue.publish(job)
+        if not created:
+            exchange.charge(0)
+        return job, record
+
+    def _traced(self, job: str, headers: Sequence[Header]) -> AbstractContextManager[Sequence[Header]]:
+        """Have a span around the publication, where calls are traced; give the fields that the job carries."""
+        if self._spans is None:
+            return nullcontext(headers)
+        queue = self._policy.queue
+        said = said_of(queue, self._address, job, self._endpoint.name, "send")
+        return self._spans.publishing(f"publish {queue}", said, headers)
 
     async def _invalid(self, exchange: Exchange, body: bytes) -> ASGIApp | None:
         if self._validator is None:
@@ -169,18 +191,16 @@ class OffloadLayer:
         target_of(url, self._rules)
         return Callback(url, owner_of(exchange, self._identity(exchange)), location, self._at_rest)
 
-    def _job(self, exchange: Exchange, body: bytes, callback: Callback | None) -> NewJob:
+    def _job(self, exchange: Exchange, name: str, owner: str, request: JobRequest) -> NewJob:
         scope, policy = exchange.scope, self._policy
         lease, delay, expires, ttl = policy.terms()
         claim = exchange.notes.get(CLAIM)
         if isinstance(claim, LedgerClaim):
             ttl = max(ttl, claim.keep)  # a replayed 202 leads to a job that is still there
-        owner = owner_of(exchange, self._identity(exchange))
-        told_at = callback.url if callback else ""
-        fingerprint = digest(scope["method"], scope["path"], _query(scope), told_at, hashlib.blake2b(body).hexdigest())
-        job = self._id(exchange, owner)
-        envelope = self._envelopes.seal(job, self._request(exchange, body, callback))
-        told = (job, owner, self._endpoint.name, fingerprint, envelope)
+        told_at = request.callback.url if request.callback else ""
+        body = hashlib.blake2b(request.body).hexdigest()
+        fingerprint = digest(scope["method"], scope["path"], _query(scope), told_at, body)
+        told = (name, owner, self._endpoint.name, fingerprint, self._envelopes.seal(name, request))
         return NewJob(*told, policy.max_attempts, lease, delay, expires, ttl, policy.max_queued)
 
     def _id(self, exchange: Exchange, owner: str) -> str:
@@ -192,7 +212,9 @@ class OffloadLayer:
         _, signature = self._ring.sign("job id", named)
         return f"{self._policy.queue}.{base64.urlsafe_b64encode(bytes.fromhex(signature)[:18]).decode()}"
 
-    def _request(self, exchange: Exchange, body: bytes, callback: Callback | None) -> JobRequest:
+    def _request(
+        self, exchange: Exchange, headers: Sequence[Header], body: bytes, callback: Callback | None
+    ) -> JobRequest:
         scope = exchange.scope
         return JobRequest(
             endpoint=self._endpoint.name,
@@ -201,7 +223,7 @@ class OffloadLayer:
             query=scope.get("query_string", b""),
             root_path=scope.get("root_path", ""),
             scheme=scope.get("scheme", "http"),
-            headers=carried(scope["headers"], self._policy.headers),
+            headers=tuple(headers),
             body=body,
             principal=exchange.principal,
             client=exchange.client,

@@ -102,7 +102,11 @@ class RateLimitLayer:
             if degraded or not granted:
                 plain = False
             if limit.shown and values and not degraded:
-                standings.append(limit.standing(exchange.principal, values, granted=granted))
+                standings.append(
+                    (limit.of(exchange) if limit.others else limit).standing(
+                        exchange.principal, values, granted=granted
+                    )
+                )
         if standings:
             exchange.headers += self._write_fields(standings)
         if self._batches:
@@ -120,6 +124,7 @@ class RateLimitLayer:
         """Leave the fields of the only limit, which has let the call in: what `answered` comes to most often."""
         standing: Standing | None = None
         if limit.shown and answer.values:
+            limit = limit.of(exchange) if limit.others else limit
             standing = limit.standing(exchange.principal, answer.values)
             exchange.headers += self._write_fields((standing,))
         if exchange.listeners:

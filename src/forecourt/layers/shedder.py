@@ -118,7 +118,7 @@ class _Shedders:
 
     def __init__(self) -> None:
         self.lag = LoopLag()
-        self.named: dict[str, Shedder] = {}
+        self.named: dict[str, tuple[Adaptive, Shedder]] = {}
 
 
 _made: weakref.WeakKeyDictionary[Runtime, _Shedders] = weakref.WeakKeyDictionary()
@@ -128,6 +128,6 @@ def shedder_of(policy: Adaptive, endpoint: str, runtime: Runtime) -> Shedder:
     """Return what sheds calls of this endpoint in this process."""
     mine = _made.setdefault(runtime, _Shedders())
     name = f"endpoint {endpoint}" if policy.name is None else f"name {policy.name}"
-    if name not in mine.named:
-        mine.named[name] = Shedder(policy, runtime, mine.lag)
-    return mine.named[name]
+    if name not in mine.named or mine.named[name][0] != policy:  # it has changed while the service runs
+        mine.named[name] = policy, Shedder(policy, runtime, mine.lag)
+    return mine.named[name][1]

@@ -19,6 +19,7 @@ from typing import NamedTuple
 from forecourt.core.caching.keys import combined
 from forecourt.core.inbound import Signed, read
 from forecourt.exchange import Exchange, exchange_of
+from forecourt.layers.bodies import again, whole
 from forecourt.layers.max_body import TOO_LARGE
 from forecourt.leases import Kept
 from forecourt.policies.webhook import Webhook
@@ -26,7 +27,7 @@ from forecourt.responses import STORE_UNAVAILABLE, TYPES, Problem, Refusal
 from forecourt.routing import Endpoint
 from forecourt.runtime import Runtime
 from forecourt.stores.contract import Answer, Question, Settlement
-from forecourt.types import SECOND, ASGIApp, Message, Receive, Scope, Send
+from forecourt.types import SECOND, ASGIApp, Receive, Scope, Send
 
 LEASE = 15 * SECOND
 """µs for which a process that died keeps a sender's next try away."""
@@ -72,7 +73,7 @@ class WebhookLayer:
         exchange = exchange_of(scope)
         if refused := await exchange.ask(self):
             return await refused(scope, receive, send)
-        body = await _whole(receive, self._most)
+        body = await whole(receive, self._most)
         if body is None:
             return None  # the sender has left
         note: _Note = exchange.notes[self]
@@ -81,7 +82,7 @@ class WebhookLayer:
         if not note.signed.by(self._secrets, body):
             return await self._refuse(exchange, NOT_SIGNED)(scope, receive, send)
         exchange.decided("webhook", "allowed")
-        await self.app(scope, _again(body, receive), send)
+        await self.app(scope, again(body, receive), send)
 
     def questions(self, exchange: Exchange) -> Sequence[Question] | ASGIApp:
         """Ask to be the one who receives it; refuse what cannot be right."""
@@ -123,27 +124,3 @@ class WebhookLayer:
     def _refuse(self, exchange: Exchange, problem: Problem) -> Refusal:
         exchange.decided("webhook", "refused")
         return exchange.refuse(problem)
-
-
-async def _whole(receive: Receive, most: int) -> bytes | None:
-    """Return the body, or what came of it when that is more than `most`; None when the client left."""
-    parts: list[bytes] = []
-    size = 0
-    while True:
-        message = await receive()
-        if message["type"] != "http.request":
-            return None
-        parts.append(message.get("body", b""))
-        size += len(parts[-1])
-        if size > most or not message.get("more_body", False):
-            return b"".join(parts)
-
-
-def _again(body: bytes, receive: Receive) -> Receive:
-    """Return what gives the body again, and then whatever comes."""
-    first: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
-
-    async def again() -> Message:
-        return first.pop() if first else await receive()
-
-    return again

@@ -19,8 +19,10 @@ from forecourt.policies.health import HealthChecks
 from forecourt.policies.idempotency import Idempotency
 from forecourt.policies.issuer import Dpop, Introspection, Issuer, TokenCache
 from forecourt.policies.keys import KeyProvider
+from forecourt.policies.maintenance import Maintenance
 from forecourt.policies.max_body import MaxBody
 from forecourt.policies.offload import Offload
+from forecourt.policies.payload_keys import PayloadKeys
 from forecourt.policies.presets import cpu_endpoint, db_endpoint, io_endpoint
 from forecourt.policies.rate_limit import RateLimit, local_operation
 from forecourt.policies.retry import Retry
@@ -61,9 +63,11 @@ __all__ = [
     "Issuer",
     "KeyProvider",
     "Logging",
+    "Maintenance",
     "MaxBody",
     "Metrics",
     "Offload",
+    "PayloadKeys",
     "Quota",
     "RateLimit",
     "Retry",

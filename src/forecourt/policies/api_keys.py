@@ -1,13 +1,14 @@
 """Callers that show a key."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Annotated
 
 from pydantic import AfterValidator, Field, PlainValidator, model_validator
 
 from forecourt.core.webhooks import EVERYWHERE, target_of
+from forecourt.policies.payload_keys import public_jwk
 from forecourt.policies.quantities import Duration
 from forecourt.policies.texts import SecretText, Texts
 from forecourt.policies.wording import Fault, Words, refusal, refused
@@ -42,6 +43,7 @@ class ApiKey(Words):
     """What is kept of a key: its id, the hash of its secret, whose it is, and what that caller may do.
 
     `webhook`: the address that is told of the ends of the caller's jobs (`Offload(callback="api_key")`).
+    `encryption_key`: the public JWK that answers to the caller are sealed to (`Encryption(response="required")`).
     `hash`: SHA-256 of the whole key, or HMAC-SHA-256 with the pepper, in hexadecimal; `forecourt keys create` makes it.
     """
 
@@ -55,6 +57,7 @@ class ApiKey(Words):
     created: Annotated[datetime | None, AfterValidator(_zoned)] = None
     expires: Annotated[datetime | None, AfterValidator(_zoned)] = None
     webhook: str | None = Field(default=None, repr=False)
+    encryption_key: Mapping[str, object] | None = Field(default=None, repr=False)
 
     @model_validator(mode="after")
     def _possible(self) -> "ApiKey":
@@ -68,6 +71,11 @@ class ApiKey(Words):
                 target_of(self.webhook, EVERYWHERE)
             except ValueError as error:
                 wrong.append(Fault(("webhook",), None, str(error)))
+        if self.encryption_key is not None:
+            try:
+                public_jwk(self.encryption_key)
+            except ValueError as error:
+                wrong.append(Fault(("encryption_key",), None, str(error)))
         if wrong:
             raise refusal(type(self).__name__, wrong)
         return self

@@ -14,6 +14,7 @@ from forecourt.policies.cross_origin import CrossOriginField
 from forecourt.policies.deprecation import DeprecationField
 from forecourt.policies.encryption import EncryptionField
 from forecourt.policies.idempotency import IdempotencyField
+from forecourt.policies.maintenance import MaintenanceField
 from forecourt.policies.max_body import MaxBodyField
 from forecourt.policies.max_headers import MaxHeadersField
 from forecourt.policies.offload import OffloadField
@@ -39,6 +40,7 @@ class EndpointPolicy(Words):
     clients: ClientsField = None
     cross_origin: CrossOriginField = None
     security: SecurityField = None
+    maintenance: MaintenanceField = None
     deprecation: DeprecationField = None
     rate_limit: RateLimits = None
     concurrency: ConcurrencyField = None

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from forecourt.core.ring_file import read
 from forecourt.core.sealed import KEY_ID
 from forecourt.policies.wording import Fault, refusal, said
 
@@ -89,7 +90,7 @@ def key_ring(value: object) -> KeyRing | None:
     secrets: list[bytes] = []
     for place, each in enumerate(given):
         try:
-            secrets.append(_secret(each))
+            secrets += _secrets(each)
         except ValueError as error:
             wrong.append(Fault((place,), "", str(error)))
     if wrong:
@@ -126,11 +127,17 @@ def _derived(secret: bytes, purpose: bytes) -> bytes:
     return hmac.digest(extracted, purpose + b"\x01", "sha256")
 
 
-def _secret(value: object) -> bytes:
-    secret = revealed(value)
-    if len(secret) < SHORTEST_SECRET:
-        raise ValueError(f"a secret of {len(secret)} bytes is not allowed: must have at least {SHORTEST_SECRET}")
-    return secret
+def _secrets(value: object) -> Sequence[bytes]:
+    """Return the secret that is named, or those of the ring file that is."""
+    content = revealed(value)
+    ring = read(content)
+    secrets = [content] if ring is None else ring
+    if not secrets:
+        raise ValueError("the ring file holds no key; `forecourt secrets rotate FILE add` makes one")
+    for secret in secrets:
+        if len(secret) < SHORTEST_SECRET:
+            raise ValueError(f"a secret of {len(secret)} bytes is not allowed: must have at least {SHORTEST_SECRET}")
+    return secrets
 
 
 def _named(text: str) -> bytes:

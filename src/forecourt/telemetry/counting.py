@@ -77,6 +77,10 @@ class Counting(Protocol):
         """Count time that was spent on a database."""
         ...
 
+    def config_came(self, outcome: str) -> None:
+        """Count a config that was adopted or refused while the service ran."""
+        ...
+
     def stands(self, breaker: str, place: str) -> None:
         """Write down where a breaker stands: closed, half-open or open."""
         ...

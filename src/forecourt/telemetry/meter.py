@@ -83,6 +83,7 @@ class Metered:
         self.transitions = self._counter("breaker.transitions", "{transition}", "How often a breaker came to stand so.")
         self.job_durations = self._histogram("job.duration", "s", "From a job's publication to its end.", JOBS)
         self.job_attempts = self._counter("job.attempts", "{attempt}", "Attempts of jobs that ended.")
+        self.configs = self._counter("configs", "{config}", "Configs that came while the service ran.")
         self._refresh: Refresh | None = None
         self._asks: Asks = {}
         self._observe()
@@ -149,6 +150,10 @@ class Metered:
         if spent.end != "ok":
             said["error.type"] = spent.end
         self.statements.record(spent.took / 1e9, said)
+
+    def config_came(self, outcome: str) -> None:
+        """Count a config that was adopted or refused while the service ran."""
+        self.configs(1, {"forecourt.outcome": outcome})
 
     def stands(self, breaker: str, place: str) -> None:
         """Write down where a breaker stands: closed, half-open or open."""

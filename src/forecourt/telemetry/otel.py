@@ -61,7 +61,7 @@ class Headers(Getter[Scope]):
         return [field.decode("latin-1") for field, _ in carrier["headers"]]
 
 
-_HEADERS = Headers()
+HEADERS = Headers()
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"})
 """Those that the conventions know."""
 
@@ -164,13 +164,29 @@ class Handler:
         self._span.end()
 
 
+class SdkTracer:
+    """The SDK's tracer, from when there is one."""
+
+    def __init__(self) -> None:
+        self._tracer: trace.Tracer | None = None
+
+    def __call__(self) -> trace.Tracer | None:
+        """Return it; None while no SDK is set up."""
+        if self._tracer is None:
+            provider = trace.get_tracer_provider()
+            if isinstance(provider, trace.ProxyTracerProvider | trace.NoOpTracerProvider):
+                return None
+            self._tracer = provider.get_tracer(_NAME)
+        return self._tracer
+
+
 class Spans:
     """The spans of one stack; `inside` is the app below."""
 
     def __init__(self, inside: ASGIApp, *, message_spans: bool, words: bool) -> None:
         self._words = words
         self._excluded: ExcludeList = get_excluded_urls("ASGI")
-        self._tracer: trace.Tracer | None = None
+        self.tracer = SdkTracer()
         middleware = OpenTelemetryMiddleware(
             inside,
             default_span_details=_details,
@@ -186,15 +202,6 @@ class Spans:
             or middleware.http_capture_headers_server_request
             or middleware.http_capture_headers_server_response
         )
-
-    def tracer(self) -> trace.Tracer | None:
-        """Return the SDK's tracer; None while no SDK is set up."""
-        if self._tracer is None:
-            provider = trace.get_tracer_provider()
-            if isinstance(provider, trace.ProxyTracerProvider | trace.NoOpTracerProvider):
-                return None
-            self._tracer = provider.get_tracer(_NAME)
-        return self._tracer
 
     def begin(self, name: str, attributes: Attributes, scope: Scope) -> Begun | None:
         """Begin this request's server span and make it current; None where there is to be none."""
@@ -223,17 +230,9 @@ class Spans:
     def failed(self, error: Exception, *, answered: bool) -> None:
         """Record in the current span that the request broke, without what the exception says."""
         span = trace.get_current_span()
-        kind = type(error).__qualname__
-        span.set_attribute("error.type", kind)
         if not answered:
             span.set_attribute("http.response.status_code", 500)
-        if self._words:
-            span.record_exception(error)
-            span.set_status(Status(StatusCode.ERROR, f"{kind}: {error}"))
-            return
-        stack = "".join(traceback.format_exception(without_words(error)))
-        span.add_event("exception", {"exception.type": kind, "exception.stacktrace": stack})
-        span.set_status(Status(StatusCode.ERROR, kind))
+        broke(span, error, words=self._words)
 
     def handler(self, name: str) -> "Handler":
         """Return what has a span of the handler's own current."""
@@ -292,6 +291,19 @@ class _Begun:
             yield span
 
 
+def broke(span: Span, error: Exception, *, words: bool) -> None:
+    """Record an exception in a span; without `words`, not what it says."""
+    kind = type(error).__qualname__
+    span.set_attribute("error.type", kind)
+    if words:
+        span.record_exception(error)
+        span.set_status(Status(StatusCode.ERROR, f"{kind}: {error}"))
+        return
+    stack = "".join(traceback.format_exception(without_words(error)))
+    span.add_event("exception", {"exception.type": kind, "exception.stacktrace": stack})
+    span.set_status(Status(StatusCode.ERROR, kind))
+
+
 def outgoing() -> dict[str, str]:
     """Return the fields that carry the current trace and baggage on, to another service or with a job."""
     carrier: dict[str, str] = {}
@@ -303,7 +315,7 @@ def _parent(scope: Scope) -> Context:
     """Return the context that the caller's headers tell of, else the current one."""
     wanted = {name.encode("latin-1") for name in propagate.get_global_textmap().fields}
     if any(name in wanted for name, _ in scope["headers"]):
-        return propagate.extract(scope, getter=_HEADERS)
+        return propagate.extract(scope, getter=HEADERS)
     return context.get_current()
 
 

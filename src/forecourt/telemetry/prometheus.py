@@ -131,6 +131,9 @@ class Families:
             multiprocess_mode="livemax",
             registry=own,
         )
+        self.configs = Counter(
+            f"{prefix}_configs_came", "Configs that came while the service ran.", ("outcome",), registry=own
+        )
         self.leases = Gauge(
             f"{prefix}_leases_held",
             "Leases and reservations that this process holds.",
@@ -153,6 +156,8 @@ class Families:
         for operation, end in itertools.product(("decide", "settle"), ("ok", "down", "overloaded")):
             self.trips.labels(operation, end)
             self.trip_sizes.labels(operation)
+        for end in ("adopted", "refused"):
+            self.configs.labels(end)
 
     def _count_jobs(self, prefix: str) -> None:
         own = self.registry
@@ -214,6 +219,10 @@ class Families:
         self.trip_sizes.labels(trip.operation).observe(trip.size)
         if trip.operation == "decide" and trip.end in ("ok", "down"):
             self.degraded.set(trip.end == "down")
+
+    def config_came(self, outcome: str) -> None:
+        """Count a config that was adopted or refused while the service ran."""
+        self.configs.labels(outcome).inc()
 
     def stands(self, breaker: str, place: str) -> None:
         """Write down where a breaker stands: closed, half-open or open."""

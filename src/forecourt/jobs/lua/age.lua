@@ -1,8 +1,7 @@
--- How long the longest has waited, of the first 64 owners: each line's head is its oldest.
+-- How long the longest has waited, of the first jobs of 64 lines: each line's head is its oldest.
 local most = 0
-for _, owner in ipairs(call('LRANGE', RING, 0, 63)) do
-  local id = call('LINDEX', P .. ':line:' .. owner, 0)
-  local due = id and call('HGET', key(id), 'due')
+for _, id in ipairs(lined(64, 1)) do
+  local due = call('HGET', key(id), 'due')
   if due then most = max(most, now - due) end
 end
 return most

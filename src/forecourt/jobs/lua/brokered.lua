@@ -18,6 +18,8 @@ waiting = function()
   return call('ZCARD', OPEN)
 end
 
+lined = function(lines, most) return call('ZRANGE', OPEN, 0, max(lines, most) - 1) end
+
 local over_lined = over
 over = function(id, state, reason)
   call('ZREM', OPEN, id)

@@ -36,6 +36,15 @@ end
 -- How many jobs stand in lines.
 local waiting = function() return (call('GET', WAITING) or 0) + 0 end
 
+-- The first so many jobs of each of so many lines.
+local lined = function(lines, most)
+  local found = {}
+  for _, owner in ipairs(call('LRANGE', RING, 0, lines - 1)) do
+    for _, id in ipairs(call('LRANGE', P .. ':line:' .. owner, 0, most - 1)) do found[#found + 1] = id end
+  end
+  return found
+end
+
 local enqueue = function(id)
   local owner = call('HGET', key(id), 'owner')
   if call('RPUSH', P .. ':line:' .. owner, id) == 1 then call('RPUSH', RING, owner) end

@@ -9,7 +9,7 @@ end
 if ARGV[2] == 'dead' then add(call('ZREVRANGE', DEAD, 0, most - 1)) end
 if ARGV[2] == 'running' then add(call('ZRANGE', LEASES, 0, most - 1)) end
 if ARGV[2] == 'queued' then
-  for _, owner in ipairs(call('LRANGE', RING, 0, most - 1)) do add(call('LRANGE', P .. ':line:' .. owner, 0, most - 1)) end
+  add(lined(most, most))
   add(call('ZRANGE', LATER, 0, most - 1))
 end
 return found

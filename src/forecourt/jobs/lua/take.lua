@@ -9,6 +9,7 @@ local take = function(at)
     call('HSET', key(id), 'owner', ARGV[at + 2], 'endpoint', ARGV[at + 3], 'fingerprint', ARGV[at + 4],
       'max_attempts', ARGV[at + 5], 'lease', ARGV[at + 6], 'expires', ARGV[at + 7], 'ttl', ARGV[at + 8],
       'attempts', 0, 'created', int(now), 'deadline', ARGV[at + 9])
+    own(id, ARGV[at + 2], ARGV[at + 9] - now + ARGV[at + 8] + 2 * ARGV[at + 6])
     wait(id, now)
   elseif f[1] == 'running' then
     local left = call('ZSCORE', LEASES, id) - now
