@@ -211,7 +211,7 @@ def test_trips_jobs_and_statements(collected: Collected) -> None:
     assert collected.points("shop.job.duration")[0][1] == 1.5
     assert collected.points("shop.job.attempts") == [({"forecourt.endpoint": "report"}, 2)]
     counts.config_came("adopted")
-    assert collected.points("shop.configs") == [({"forecourt.outcome": "adopted"}, 1)]
+    assert collected.points("shop.configs.came") == [({"forecourt.outcome": "adopted"}, 1)]
     counts.forget_process()
 
 

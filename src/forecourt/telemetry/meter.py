@@ -83,7 +83,7 @@ class Metered:
         self.transitions = self._counter("breaker.transitions", "{transition}", "How often a breaker came to stand so.")
         self.job_durations = self._histogram("job.duration", "s", "From a job's publication to its end.", JOBS)
         self.job_attempts = self._counter("job.attempts", "{attempt}", "Attempts of jobs that ended.")
-        self.configs = self._counter("configs", "{config}", "Configs that came while the service ran.")
+        self.configs = self._counter("configs.came", "{config}", "Configs that came while the service ran.")
         self._refresh: Refresh | None = None
         self._asks: Asks = {}
         self._observe()
