@@ -236,6 +236,7 @@ class Breakers:
         self._clock: Clock = SystemClock()
         self._made: dict[str, Breaker] = {}
         self._fleet: Others | None = None
+        self._heard: dict[str, Listener] = {}
 
     def __repr__(self) -> str:
         return f"<Breakers {list(self._made.values())}>"
@@ -249,6 +250,13 @@ class Breakers:
         for breaker in self._made.values():
             breaker.clock = clock
 
+    def listen(self, observer: str, listener: Listener) -> None:
+        """Tell this listener of the transitions of all breakers, made or to come; one for each observer's name."""
+        old = self._heard.get(observer)
+        self._heard[observer] = listener
+        for breaker in self._made.values():
+            breaker.listeners[:] = [each for each in breaker.listeners if each is not old] + [listener]
+
     def join(self, fleet: Others) -> None:
         """Share with these processes what the policies say is shared."""
         self._fleet = fleet
@@ -260,6 +268,7 @@ class Breakers:
         known = policy.name or name
         if known not in self._made:
             self._made[known] = Breaker(known, policy, self._clock, self._random)
+            self._made[known].listeners += self._heard.values()
             self._share(self._made[known])
         return self._made[known]
 

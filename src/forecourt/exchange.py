@@ -75,6 +75,7 @@ class Exchange:
         "endpoint",
         "entered",
         "headers",
+        "left",
         "listeners",
         "notes",
         "params",
@@ -113,6 +114,7 @@ class Exchange:
         """The stacks that this exchange is passing through, outermost first; none when it is over."""
         self.balance: int | None = None
         """The caller's credits after this call's reservation; None where it costs none."""
+        self.left: float | None = None  # least share, 0 to 1, of a limit that is left; None where nobody observes
         self.price: int | None = None
         """What the handler charged so far; None: the endpoint's fixed amount holds."""
         self.work: asyncio.Task[None] | None = None

@@ -17,17 +17,18 @@ from forecourt.exchange import Exchange
 from forecourt.layers.logs import Logged, LogsLayer
 from forecourt.layers.metrics import UNROUTED, Counted, MetricsLayer
 from forecourt.layers.tracing import HandlerSpanLayer, Inside, Traced, TracingLayer
+from forecourt.policies.telemetry import Telemetry
 from forecourt.redaction import without_words
 from forecourt.routing import Endpoint
 from forecourt.runtime import Runtime
 from forecourt.stores.observed import Trips
+from forecourt.telemetry.counting import Counting
 from forecourt.telemetry.exposition import endpoint_of
 from forecourt.telemetry.extras import installed
 from forecourt.types import ASGIApp
 
 if TYPE_CHECKING:
     from forecourt.telemetry.job_spans import JobSpans
-    from forecourt.telemetry.prometheus import Families
     from forecourt.telemetry.structured import Tokens
 
 logger = logging.getLogger("forecourt")
@@ -132,24 +133,18 @@ class Observers:
         return TracingLayer(server.middleware, inside=inside, spans=server)
 
     def _metrics_around(self, app: ASGIApp) -> MetricsLayer:
-        from forecourt.telemetry.prometheus import Families  # noqa: PLC0415  # the extra `metrics` is optional
-
-        telemetry = self._config.telemetry
         endpoint = endpoint_of(self._config.metrics)
-        if not isinstance(endpoint.families, Families):
-            endpoint.families = Families(telemetry.prefix, telemetry.buckets)
-            self._trips.listeners["metrics"] = endpoint.families.trip
-            self._runtime.config_ends["metrics"] = endpoint.families.config_came
-            self._config.statements.listen("metrics", endpoint.families.spent)
-        families = self._families = endpoint.families
-
+        families = endpoint.families
+        if families is None:
+            families = endpoint.families = _families(self._config.telemetry)
+            self._trips.listeners["metrics"] = families.trip
+            self._runtime.config_ends["metrics"] = families.config_came
+            self._config.statements.listen("metrics", families.spent)
+            moved = families.moved
+            self._config.breakers.listen("metrics", lambda breaker, _, __: moved(breaker.name, breaker.state))
+        self._families = families
         refresh = _refreshing(families, self._runtime)
-
-        def render(accept: str) -> tuple[bytes, str]:
-            refresh()
-            return families.render(accept)
-
-        endpoint.render = render
+        endpoint.render = families.read_through(refresh, endpoint.asks)
         return MetricsLayer(app, _now_and_then(refresh) if families.shared else None)
 
     def _logs_around(self, app: ASGIApp) -> "LogsLayer[Tokens]":
@@ -160,15 +155,27 @@ class Observers:
 
     def _counted(self, endpoint: Endpoint | None, *, sizes: bool) -> Counted:
         name = endpoint.name if endpoint else UNROUTED
-        return Counted(self._families.endpoint(name, _USUAL), sizes, self._config.telemetry.exemplars)
+        path = endpoint.path if endpoint else None
+        return Counted(self._families.endpoint(name, path, _USUAL), sizes, self._config.telemetry.exemplars)
 
 
-def _refreshing(families: "Families", runtime: Runtime) -> Callable[[], None]:
+def _families(telemetry: Telemetry) -> Counting:
+    """Return what counts, as the config says; each needs an extra."""
+    if telemetry.metrics_to == "opentelemetry":
+        from forecourt.telemetry.meter import Metered  # noqa: PLC0415  # the extra `otel` is optional
+
+        return Metered(telemetry.prefix, telemetry.buckets)
+    from forecourt.telemetry.prometheus import Families  # noqa: PLC0415  # so is `metrics`
+
+    return Families(telemetry.prefix, telemetry.buckets)
+
+
+def _refreshing(families: Counting, runtime: Runtime) -> Callable[[], None]:
     """Return what writes down that which is only counted when somebody looks; it must not keep a stack alive."""
 
     def refresh() -> None:
-        families.leases.set(len(runtime.heartbeat))
-        families.mismatches.set(runtime.mismatches)
+        budgets = {name: budget.left for name, budget in runtime.budgets.copy().items()}
+        families.holds(len(runtime.heartbeat), runtime.mismatches, budgets)
         for breaker in runtime.config.breakers:
             families.stands(breaker.name, breaker.state)
 

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from forecourt.clients import Clients
 from forecourt.config import JobConfig
+from forecourt.core.retrying import Budget
 from forecourt.errors import StoreError
 from forecourt.leases import Heartbeat
 from forecourt.ledger import open_store
@@ -45,6 +46,8 @@ class Runtime:
         config.breakers.bind(clock)
         config.outgoing.bind(clock)
         self.works = Works()
+        self.budgets: dict[str, Budget] = {}
+        """The retries that endpoints have left, by their names."""
         self.mismatches = 0
         """How often another endpoint ran than the one resolved; anything but 0 is a fault."""
         self.config_ends: dict[str, Callable[[str], object]] = {}

@@ -202,7 +202,7 @@ def _retry(app: ASGIApp, site: Site) -> ASGIApp | None:
     if timeout is not None and (limit := timeout.attempt()) is not None:
         until_start = timeout.until == "start"
         app = TimeoutLayer(app, limit=limit, runtime=site.runtime, until_start=until_start, attempt=True)
-    return RetryLayer(app, policy=policy, runtime=site.runtime)
+    return RetryLayer(app, policy=policy, runtime=site.runtime, name=site.endpoint.name)
 
 
 def _offload(app: ASGIApp, site: Site) -> ASGIApp | None:

@@ -85,7 +85,7 @@ OPTIONAL = {
     "hiredis": ("forecourt.stores.redis",),
     "httpx": ("forecourt.auth.fetching", "forecourt.client", "forecourt.upstream_transport"),
     "joserfc": ("forecourt.auth.jose", "forecourt.payload.jwe"),
-    "opentelemetry": ("forecourt.telemetry.otel", "forecourt.telemetry.job_spans"),
+    "opentelemetry": ("forecourt.telemetry.otel", "forecourt.telemetry.job_spans", "forecourt.telemetry.meter"),
     "orjson": ("forecourt.telemetry.structured",),
     "prometheus_client": ("forecourt.telemetry.prometheus",),
     "pulsar": ("forecourt.jobs.pulsar",),

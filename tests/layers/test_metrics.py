@@ -22,6 +22,7 @@ from forecourt import (
     Metrics,
     MetricsMiddleware,
     Quota,
+    Retry,
     Telemetry,
 )
 from forecourt.policies import Accounts
@@ -223,35 +224,91 @@ async def test_where_breakers_stand_is_read_when_somebody_asks() -> None:
         change()
         found.append(await samples(config, "forecourt_breaker_state", "breaker"))
     assert found == [{("bank",): 0}, {("bank",): 2}, {("bank",): 0}]
+    moved = await samples(config, "forecourt_breaker_transitions_total", "breaker", "state")
+    assert moved == {("bank", "open"): 1, ("bank", "closed"): 2}
+
+
+async def test_what_is_left_is_counted() -> None:
+    """The least share of a call's limits, the caller's credits after it, and the retries of an endpoint."""
+    policy = EndpointPolicy(
+        rate_limit=(FixedWindow(limit=4, window=60), FixedWindow(limit=100, window=60, name="wide")),
+        credits=Credits(amount=4),
+        retry=Retry(max_attempts=2, backoff=0.001, on=frozenset({503})),
+        tracing="off",
+        logging="off",
+    )
+    config = JobConfig(default=policy, accounts=Accounts(quota=Quota(amount=80, every="day")))
+    app = starlette(config, Route("/said/{status:int}", answers, name="said"))
+    for _ in range(5):
+        await get(app, "/said/200")
+    assert (await samples(config, "forecourt_limit_remaining_ratio_sum", "endpoint"))[("said",)] == pytest.approx(1.5)
+    assert (await samples(config, "forecourt_limit_remaining_ratio_count", "endpoint"))[("said",)] == 5
+    assert (await samples(config, "forecourt_credits_remaining_sum", "endpoint"))[("said",)] == 76 + 72 + 68 + 64
+    assert await samples(config, "forecourt_retry_budget", "endpoint") == {("said",): 10}
+
+
+async def test_a_retry_budget_runs_out() -> None:
+    """Each retry takes one; a call that finds none is decided as exhausted."""
+    policy = EndpointPolicy(
+        retry=Retry(max_attempts=10, backoff=0.001, budget=0.001, on=frozenset({503})), tracing="off", logging="off"
+    )
+    config = JobConfig(default=policy)
+    app = starlette(config, Route("/said/{status:int}", answers, name="said"))
+    assert [(await get(app, "/said/503")).status for _ in range(2)] == [503, 503]
+    ((_, left),) = (await samples(config, "forecourt_retry_budget", "endpoint")).items()
+    assert 0 <= left < 1
+    decided = await samples(config, "forecourt_decisions_total", "layer", "outcome")
+    assert decided == {("retry", "attempt"): 10, ("retry", "exhausted"): 1}
 
 
 WORKER = """
 import asyncio, sys
 from starlette.routing import Route
-from forecourt import EndpointPolicy, JobConfig
+from forecourt import CircuitBreaker, EndpointPolicy, JobConfig, Retry
 from tests.asgi import get
 from tests.observing import samples
 from tests.services import starlette, text
 
 async def main():
-    config = JobConfig(default=EndpointPolicy(tracing="off", logging="off"))
+    policy = EndpointPolicy(
+        circuit_breaker=CircuitBreaker(name="bank"), retry=Retry(max_attempts=2), tracing="off", logging="off"
+    )
+    config = JobConfig(default=policy)
     app = starlette(config, Route("/", text, name="work"))
     for _ in range(int(sys.argv[1])):
         await get(app, "/")
-    counted = await samples(config, "forecourt_requests_total", "endpoint")
-    print(int(counted[("work",)]))
+    if sys.argv[2] == "open":
+        config.breaker("bank").open()
+    counted = await samples(config, "forecourt_requests_total", "outcome")
+    print(int(sum(counted.values())))
+    print(await samples(config, "forecourt_breaker_state", "breaker"))
+    print(await samples(config, "forecourt_breaker_transitions_total", "breaker", "state"))
+    print(await samples(config, "forecourt_retry_budget", "endpoint"))
+    if sys.argv[2] == "ask":
+        return
+    print("done", flush=True)
+    sys.stdin.read()
 
 asyncio.run(main())
 """
 
 
 def test_workers_add_up(tmp_path: Path) -> None:
-    """With PROMETHEUS_MULTIPROC_DIR set, whichever worker is asked tells of all."""
+    """With PROMETHEUS_MULTIPROC_DIR set, any worker tells of all: counts added up, of breakers the worst that lives."""
     environment = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
-    told = [
-        subprocess.run(
-            [sys.executable, "-c", WORKER, number], env=environment, capture_output=True, text=True, check=True
-        ).stdout
-        for number in ("2", "3")
+    worker = [sys.executable, "-c", WORKER]
+    with subprocess.Popen(
+        [*worker, "2", "open"], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as first:
+        assert first.stdout is not None
+        own = [first.stdout.readline() for _ in range(5)]
+        told = subprocess.run([*worker, "3", "ask"], env=environment, capture_output=True, text=True, check=True)
+        first.communicate()
+    assert own[:2] == ["2\n", "{('bank',): 2.0}\n"]
+    assert told.stdout.splitlines() == [
+        "5",
+        "{('bank',): 2.0}",
+        "{('bank', 'open'): 1.0}",
+        "{('work',): 10.0}",
     ]
-    assert told == ["2\n", "5\n"]
+    assert first.returncode == 0

@@ -39,6 +39,11 @@ class Budget:
         """Count a call, whatever becomes of it."""
         self._left = min(RESERVE * _THOUSAND, self._left + self._each)
 
+    @property
+    def left(self) -> float:
+        """How many retries there are."""
+        return self._left / _THOUSAND
+
     def take(self) -> bool:
         """Take one retry, if there is one."""
         if self._left < _THOUSAND:

@@ -2,17 +2,14 @@
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, cast
 
 from forecourt.config import JobConfig
 from forecourt.errors import StoreError
 from forecourt.jobs.queue import Lists, Queue, Record
 from forecourt.jobs.queues import JobQueues
+from forecourt.telemetry.counting import Counting
 from forecourt.telemetry.exposition import MetricsEndpoint, endpoint_of
 from forecourt.types import SECOND
-
-if TYPE_CHECKING:
-    from forecourt.telemetry.prometheus import Families
 
 logger = logging.getLogger("forecourt")
 
@@ -39,11 +36,11 @@ class JobMetrics:
             seconds = (record.changed - record.created) / SECOND
             families.job_ended(record.endpoint, record.status, record.attempts, seconds)
 
-    def _families(self) -> "Families | None":
-        return cast("Families | None", self._endpoint.families)  # set by the metrics layer alone
+    def _families(self) -> Counting | None:
+        return self._endpoint.families  # set by the metrics layer alone
 
 
-async def _stands(families: "Families", name: str, queue: Queue) -> None:
+async def _stands(families: Counting, name: str, queue: Queue) -> None:
     """Note how a queue stands; one that does not answer keeps its last figures."""
     try:
         async with asyncio.timeout(_ANSWER):

@@ -11,12 +11,11 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
 
-from forecourt.decisions import Decision
 from forecourt.exchange import KEY, Exchange
 from forecourt.layers.outcomes import Became, became
 from forecourt.routing import Endpoint
+from forecourt.telemetry.counting import Counts
 from forecourt.types import ASGIApp, Message, Receive, Scope, Send
 
 _BARE = frozenset({"GET", "HEAD"})
@@ -24,26 +23,6 @@ _BARE = frozenset({"GET", "HEAD"})
 
 UNROUTED = "unrouted"
 """What requests that no route matches are counted under."""
-
-
-class Counts(Protocol):
-    """What is counted of one endpoint."""
-
-    def began(self) -> None:
-        """Count a request that arrives."""
-        ...
-
-    def ended(self, outcome: str, status: int, seconds: float, trace_id: str | None) -> None:
-        """Count a request that is over."""
-        ...
-
-    def carried(self, received: int, sent: int) -> None:
-        """Count the bytes of its bodies."""
-        ...
-
-    def decided(self, decision: Decision) -> None:
-        """Count what a layer decided."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +58,7 @@ class MetricsLayer:
                 received = _Received(receive)
                 receive = received.receive
         started = time.perf_counter()
-        counts.began()
+        counts.began(scope)
         outcome: Became = "failed"
         try:
             await self.app(scope, receive, send)
@@ -90,10 +69,16 @@ class MetricsLayer:
         finally:
             status = exchange.status or _status(outcome)
             counts.ended(
-                outcome, status, time.perf_counter() - started, exchange.trace_id if counted.exemplars else None
+                scope,
+                outcome,
+                status,
+                time.perf_counter() - started,
+                exchange.trace_id if counted.exemplars else None,
             )
+            if exchange.left is not None or exchange.balance is not None:
+                counts.leaves(exchange.left, exchange.balance)
             if sizes:
-                counts.carried(received.bytes if received else 0, (exchange.sent or 0) - before)
+                counts.carried(scope, received.bytes if received else 0, (exchange.sent or 0) - before)
             if self._refresh is not None:
                 self._refresh()
 

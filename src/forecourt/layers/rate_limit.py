@@ -112,6 +112,8 @@ class RateLimitLayer:
         if self._batches:
             self._count_batches(limits, answers, unused=() if goes else {*self._of(exchange)} - {*limits})
         if exchange.listeners and answers:
+            if standings:
+                exchange.left = min(standing.remaining / standing.quota.limit for standing in standings)
             if plain:
                 exchange.decided("rate_limit", "allowed")
             else:
@@ -120,10 +122,14 @@ class RateLimitLayer:
 
     def _let_in(self, exchange: Exchange, limit: Limit, answer: Answer) -> None:
         """Leave the fields of the only limit, which has let the call in: what `answered` comes to most often."""
+        standing: Standing | None = None
         if limit.shown and answer.values:
             limit = limit.of(exchange) if limit.others else limit
-            exchange.headers += self._write_fields((limit.standing(exchange.principal, answer.values),))
+            standing = limit.standing(exchange.principal, answer.values)
+            exchange.headers += self._write_fields((standing,))
         if exchange.listeners:
+            if standing is not None:
+                exchange.left = standing.remaining / standing.quota.limit
             exchange.decided("rate_limit", "allowed")
 
     def settlements(self, exchange: Exchange, answers: Sequence[Answer]) -> Iterable[Settlement]:

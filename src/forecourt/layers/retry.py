@@ -28,14 +28,20 @@ _MOST_SECONDS = 6
 
 
 class RetryLayer:
-    """Retries the calls of one endpoint; `rand` gives numbers from 0 to 1."""
+    """Retries the calls of the endpoint of this `name`; `rand` gives numbers from 0 to 1."""
 
     def __init__(
-        self, app: ASGIApp, *, policy: Retry, runtime: Runtime, rand: Callable[[], float] = random.random
+        self,
+        app: ASGIApp,
+        *,
+        policy: Retry,
+        runtime: Runtime,
+        name: str = "",
+        rand: Callable[[], float] = random.random,
     ) -> None:
         self.app = app
         self._plan = policy.plan()
-        self._budget = Budget(policy.budget)
+        self._budget = runtime.budgets[name] = Budget(policy.budget)
         self._on = policy.on
         self._unsafe = policy.unsafe
         self._max_body = policy.max_body
@@ -95,7 +101,12 @@ class RetryLayer:
             return None
         left = None if exchange.deadline is None else exchange.deadline.at - self._clock.now()
         wait = self._plan.wait(number, self._random(), retry_after, left)
-        return wait if isinstance(wait, int) and self._budget.take() else None
+        if not isinstance(wait, int):
+            return None
+        if not self._budget.take():
+            exchange.decided("retry", "exhausted")
+            return None
+        return wait
 
 
 class _Body:

@@ -78,6 +78,7 @@ class Logging(Words):
 class Telemetry(Words):
     """How all endpoints of a config are traced, counted and logged.
 
+    `metrics_to`: `prometheus`, which scrapes, or the meter of `opentelemetry`, which the SDK reads and exports.
     `buckets`: of the duration histogram, in seconds. `prefix`: how all metrics begin. `exemplars`: durations carry
     their trace's id. `request_id_header`: taken from the caller where it is well formed, else made, and sent back.
     `log_format`: `json`, `console`, or by whether a terminal reads (`auto`). `log_to`: `stderr`, `stdout` or a file's
@@ -86,6 +87,7 @@ class Telemetry(Words):
     middleware has by default.
     """
 
+    metrics_to: Literal["prometheus", "opentelemetry"] = "prometheus"
     buckets: Annotated[Sequence[float], BeforeValidator(_list), AfterValidator(_rising)] = BUCKETS
     prefix: Annotated[str, AfterValidator(_prefix)] = "forecourt"
     exemplars: bool = True

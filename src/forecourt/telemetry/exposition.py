@@ -9,10 +9,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from forecourt.responses import TYPES, Problem, Refusal
+from forecourt.telemetry.counting import Counting, Render
 from forecourt.types import ASGIApp, Receive, Scope, Send
-
-Render = Callable[[str], tuple[bytes, str]]
-"""What an Accept field asks for → (body, media type)."""
 
 NOT_COUNTED = Problem(503, "Service Unavailable", TYPES + "no-metrics", "No metrics layer of this config is installed.")
 NOT_ALLOWED = Problem(405, "Method Not Allowed", detail="Metrics are read with GET.")
@@ -24,7 +22,7 @@ class MetricsEndpoint:
     def __init__(self) -> None:
         self.render: Render | None = None
         """Set by the stack."""
-        self.families: object = None
+        self.families: Counting | None = None
         """What they count with, shared by all stacks of the config in this process; set by the first."""
         self.asks: dict[str, Callable[[], Awaitable[None]]] = {}
         """What asks others how they stand, by name, before anything is rendered; each bounds its own time."""

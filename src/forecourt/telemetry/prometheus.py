@@ -23,12 +23,20 @@ from prometheus_client.registry import Collector
 from forecourt.config_databases import Spent
 from forecourt.decisions import Decision
 from forecourt.stores.observed import Trip
+from forecourt.telemetry.counting import (
+    CREDITS,
+    JOBS,
+    PLACES,
+    SHARES,
+    SIZES,
+    STATEMENTS,
+    TRIPS,
+    Asks,
+    Refresh,
+    Render,
+)
+from forecourt.types import Scope
 
-_SIZES = (1, 2, 4, 8, 16, 32, 64)
-_TRIPS = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
-_JOBS = (0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 7200.0)
-_PLACES = {"closed": 0, "half-open": 1, "open": 2}
-_STATEMENTS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 _DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
 
 
@@ -62,16 +70,44 @@ class Families:
             f"{prefix}_decisions", "What layers decided.", ("endpoint", "layer", "outcome"), registry=own
         )
         self.credits = Counter(f"{prefix}_credits_settled", "Credits that calls cost.", ("endpoint",), registry=own)
+        self._count_what_is_left(prefix)
         self._count_the_store(prefix)
         self._count_jobs(prefix)
         self.statements = Histogram(
             f"{prefix}_db_seconds",
             "Time spent on databases, by statement and by named block.",
             ("endpoint", "database", "operation", "outcome"),
-            buckets=_STATEMENTS,
+            buckets=STATEMENTS,
             registry=own,
         )
         self._bound: dict[str, EndpointMetrics] = {}
+
+    def _count_what_is_left(self, prefix: str) -> None:
+        own = self.registry
+        self.left = Histogram(
+            f"{prefix}_limit_remaining_ratio",
+            "The least share of its limits that a caller had left after a call.",
+            ("endpoint",),
+            buckets=SHARES,
+            registry=own,
+        )
+        self.balances = Histogram(
+            f"{prefix}_credits_remaining",
+            "Credits that a caller's account had left after a call.",
+            ("endpoint",),
+            buckets=CREDITS,
+            registry=own,
+        )
+        self.retries_left = Gauge(
+            f"{prefix}_retry_budget",
+            "Retries that an endpoint's callers have left together, in the process that has the fewest.",
+            ("endpoint",),
+            multiprocess_mode="livemin",
+            registry=own,
+        )
+        self.transitions = Counter(
+            f"{prefix}_breaker_transitions", "How often a breaker came to stand so.", ("breaker", "state"), registry=own
+        )
 
     def _count_the_store(self, prefix: str) -> None:
         own = self.registry
@@ -79,14 +115,14 @@ class Families:
             f"{prefix}_store_trip_seconds",
             "Trips to the store.",
             ("operation", "outcome"),
-            buckets=_TRIPS,
+            buckets=TRIPS,
             registry=own,
         )
         self.trip_sizes = Histogram(
             f"{prefix}_store_trip_size",
             "Questions or settlements in one trip.",
             ("operation",),
-            buckets=_SIZES,
+            buckets=SIZES,
             registry=own,
         )
         self.degraded = Gauge(
@@ -143,7 +179,7 @@ class Families:
             f"{prefix}_job_duration_seconds",
             "From a job's publication to its end.",
             ("endpoint", "outcome"),
-            buckets=_JOBS,
+            buckets=JOBS,
             registry=own,
         )
         self.job_attempts = Counter(
@@ -162,11 +198,20 @@ class Families:
         self.job_durations.labels(endpoint, outcome).observe(seconds)
         self.job_attempts.labels(endpoint).inc(attempts)
 
-    def endpoint(self, name: str, outcomes: Iterable[str]) -> "EndpointMetrics":
-        """Return the children of one endpoint; endpoints of one name share them."""
+    def endpoint(self, name: str, path: str | None, outcomes: Iterable[str]) -> "EndpointMetrics":
+        """Return the children of one endpoint; endpoints of one name share them, whatever their paths."""
         if name not in self._bound:
             self._bound[name] = EndpointMetrics(self, name, outcomes)
         return self._bound[name]
+
+    def read_through(self, refresh: Refresh, asks: Asks) -> Render:
+        """Return what renders, for whoever scrapes, once `refresh` has written down what only then is counted."""
+
+        def render(accept: str) -> tuple[bytes, str]:
+            refresh()
+            return self.render(accept)
+
+        return render
 
     def trip(self, trip: Trip) -> None:
         """Count a trip to the store; one that found it down or well says whether failure policies answer."""
@@ -181,7 +226,19 @@ class Families:
 
     def stands(self, breaker: str, place: str) -> None:
         """Write down where a breaker stands: closed, half-open or open."""
-        self.breakers.labels(breaker).set(_PLACES[place])
+        self.breakers.labels(breaker).set(PLACES[place])
+
+    def moved(self, breaker: str, place: str) -> None:
+        """Count that a breaker came to stand so, and write it down."""
+        self.transitions.labels(breaker, place).inc()
+        self.stands(breaker, place)
+
+    def holds(self, leases: int, mismatches: int, budgets: Mapping[str, float]) -> None:
+        """Write down what a process holds: its leases, its endpoint mismatches, and the retries that are left."""
+        self.leases.set(leases)
+        self.mismatches.set(mismatches)
+        for endpoint, left in budgets.items():
+            self.retries_left.labels(endpoint).set(left)
 
     def spent(self, spent: Spent) -> None:
         """Count time that was spent on a database."""
@@ -216,6 +273,10 @@ class EndpointMetrics:
         self._shared = _DIRECTORY in os.environ
         if not self._shared:
             self._in_progress.set_function(lambda: self._running)
+        self._all_left = families.left
+        self._left: Histogram | None = None
+        self._all_balances = families.balances
+        self._balances: Histogram | None = None
         self._received = families.received.labels(name)
         self._sent = families.sent.labels(name)
         self._credits = families.credits.labels(name)
@@ -224,13 +285,13 @@ class EndpointMetrics:
         self._ends: dict[tuple[str, int], Counter] = {}
         self._decided: dict[tuple[str, str], Counter] = {}
 
-    def began(self) -> None:
+    def began(self, scope: Scope) -> None:
         """Count a request that arrives."""
         self._running += 1
         if self._shared:
             self._in_progress.inc()
 
-    def ended(self, outcome: str, status: int, seconds: float, trace_id: str | None) -> None:
+    def ended(self, scope: Scope, outcome: str, status: int, seconds: float, trace_id: str | None) -> None:
         """Count a request that is over; `trace_id` becomes the exemplar of its duration."""
         self._running -= 1
         if self._shared:
@@ -244,7 +305,18 @@ class EndpointMetrics:
             durations = self._durations[outcome] = self._all_durations.labels(self._name, outcome)
         durations.observe(seconds, {"trace_id": trace_id} if trace_id else None)
 
-    def carried(self, received: int, sent: int) -> None:
+    def leaves(self, left: float | None, balance: int | None) -> None:
+        """Count what its caller has left: the least share of a limit, and credits, where they are known."""
+        if left is not None:
+            if self._left is None:
+                self._left = self._all_left.labels(self._name)
+            self._left.observe(left)
+        if balance is not None:
+            if self._balances is None:
+                self._balances = self._all_balances.labels(self._name)
+            self._balances.observe(balance)
+
+    def carried(self, scope: Scope, received: int, sent: int) -> None:
         """Count the bytes of its bodies."""
         if received:
             self._received.inc(received)
