@@ -8,11 +8,13 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from forecourt.config import JobConfig, ResolvedPolicy
 from forecourt.config_values import DecisionHook
 from forecourt.decisions import Decision
+from forecourt.errors import ConfigError
 from forecourt.exchange import Exchange
 from forecourt.layers.logs import Logged, LogsLayer
 from forecourt.layers.metrics import UNROUTED, Counted, MetricsLayer
@@ -162,6 +164,8 @@ class Observers:
 def _families(telemetry: Telemetry) -> Counting:
     """Return what counts, as the config says; each needs an extra."""
     if telemetry.metrics_to == "opentelemetry":
+        if find_spec("opentelemetry") is None:
+            raise ConfigError('telemetry.metrics_to: "opentelemetry" needs it: pip install \'forecourt[otel]\'')
         from forecourt.telemetry.meter import Metered  # noqa: PLC0415  # the extra `otel` is optional
 
         return Metered(telemetry.prefix, telemetry.buckets)
