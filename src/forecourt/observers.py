@@ -165,7 +165,7 @@ def _families(telemetry: Telemetry) -> Counting:
     """Return what counts, as the config says; each needs an extra."""
     if telemetry.metrics_to == "opentelemetry":
         if find_spec("opentelemetry") is None:
-            raise ConfigError('telemetry.metrics_to: "opentelemetry" needs it: pip install \'forecourt[otel]\'')
+            raise ConfigError("telemetry.metrics_to: \"opentelemetry\" needs it: pip install 'forecourt[otel]'")
         from forecourt.telemetry.meter import Metered  # noqa: PLC0415  # the extra `otel` is optional
 
         return Metered(telemetry.prefix, telemetry.buckets)

@@ -17,13 +17,16 @@ from forecourt import (
     Accounts,
     CircuitBreaker,
     Concurrency,
+    ConfigError,
     Credits,
     EndpointPolicy,
     FixedWindow,
     JobConfig,
+    PolicyMiddleware,
     Quota,
     Retry,
     Telemetry,
+    observers,
 )
 from forecourt.config_databases import Spent
 from forecourt.stores.observed import Trip
@@ -264,3 +267,11 @@ async def test_durations_know_their_trace(collected: Collected, monkeypatch: pyt
         await get(starlette(config, Route("/", text, name="work")), "/")
         trace_id = seen.server().context.trace_id
     assert collected.traces("http.server.request.duration") == {trace_id}
+
+
+def test_without_opentelemetry_the_start_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error names the setting and the extra."""
+    monkeypatch.setattr(observers, "find_spec", lambda _: None)
+    config = JobConfig(default=EndpointPolicy(), telemetry=OTEL)
+    with pytest.raises(ConfigError, match=r"telemetry\.metrics_to.*forecourt\[otel\]"):
+        PolicyMiddleware(text, config=config)
