@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import pytest
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import HistogramDataPoint, InMemoryMetricReader, Metric, NumberDataPoint
+from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Mount, Route
@@ -274,4 +275,4 @@ def test_without_opentelemetry_the_start_says_what_to_install(monkeypatch: pytes
     monkeypatch.setattr(observers, "find_spec", lambda _: None)
     config = JobConfig(default=EndpointPolicy(), telemetry=OTEL)
     with pytest.raises(ConfigError, match=r"telemetry\.metrics_to.*forecourt\[otel\]"):
-        PolicyMiddleware(text, config=config)
+        PolicyMiddleware(Starlette(), config=config)
