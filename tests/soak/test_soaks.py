@@ -61,6 +61,7 @@ def test_soaks_are_listed() -> None:
         "all-kinds",
         "cluster",
         "sentinel",
+        "rotation",
     ]
     unknown = subprocess.run([*command, "nothing"], capture_output=True, text=True, check=False)
     assert (unknown.returncode, "over-admission" in unknown.stderr) == (2, True)
