@@ -61,8 +61,10 @@ def test_stores(address: str) -> None:
         ("redis://:hunter2@h/one", 'store: "redis://…" is not allowed: the path must be a database number'),
         (
             "redis+sentinel://:hunter2@h",
-            'store: "redis+sentinel://…" is not allowed: '
-            + "+sentinel needs the service's name: redis+sentinel://host:26379/mymaster",
+            (
+                'store: "redis+sentinel://…" is not allowed: '
+                "+sentinel needs the service's name: redis+sentinel://host:26379/mymaster"
+            ),
         ),
     ],
 )
