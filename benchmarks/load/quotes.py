@@ -76,7 +76,7 @@ RESET = 2.0
 """Seconds that the breaker stays open, by examples/quotes/policies.toml."""
 
 PROBE = 1.0
-"""Seconds that a call to the upstream may take: a probe that began before the end of an outage may fail so much later."""
+"""Seconds that a call to the upstream may take: a probe that began in an outage may fail so much after its end."""
 
 PATIENCE = 2.0
 """Seconds that a caller waits at most: the endpoint's own timeout."""

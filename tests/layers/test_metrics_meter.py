@@ -309,7 +309,7 @@ async def test_the_sdk_keeps_no_config_alive(collected: Collected) -> None:
 
 
 async def test_it_needs_nothing_of_prometheus(collected: Collected, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With the API of OpenTelemetry and no prometheus-client, requests are counted: unsaid, and where it is asked for."""
+    """With OpenTelemetry's API and no prometheus-client, requests are counted: unsaid, and where it is asked for."""
     monkeypatch.setitem(sys.modules, "prometheus_client", None)
     extras.installed.cache_clear()
     try:
