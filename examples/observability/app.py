@@ -18,6 +18,7 @@ from forecourt import (
     CircuitBreaker,
     Concurrency,
     Credits,
+    Database,
     EndpointPolicy,
     FixedWindow,
     JobConfig,
@@ -45,7 +46,7 @@ config = JobConfig(
     },
     accounts=Accounts(quota=Quota(amount=100, every="day")),
     store=os.environ.get("STORE_URL", "memory://"),
-    databases={"main": os.environ.get("DATABASE_URL", _SQLITE)},
+    databases={"main": Database(url=os.environ.get("DATABASE_URL", _SQLITE))},
     queues={"default": "memory://"},
 )
 

@@ -205,7 +205,7 @@ class MeteredEndpoint:
 
     def ended(self, scope: Scope, outcome: str, status: int, seconds: float, _trace_id: str | None) -> None:
         """Count a request that is over; the SDK takes exemplars from the span that is current."""
-        ended = {"http.response.status_code": status, "forecourt.outcome": outcome}
+        ended: dict[str, AttributeValue] = {"http.response.status_code": status, "forecourt.outcome": outcome}
         self._families.requests(1, {**self._own, **ended})
         if scope["type"] != "http":
             return
