@@ -25,12 +25,12 @@ Outcome = Literal[
     "conflict",  # another call with this key is at work, or was another request
     "hit",  # answered from the cache, fresh
     "stale",  # answered from the cache, stale
-    "miss",  # not in the cache
-    "revalidated",  # confirmed by the handler, or answered with 304
+    "miss",  # not in the cache, or no longer fresh there
+    "revalidated",  # stale, and confirmed by the handler
     "collapsed",  # waited for another call that fills the cache
-    "bypassed",  # not for the cache
+    "bypassed",  # not for the cache, or a request that wants nothing kept
     "stored",  # kept for later calls
-    "invalidated",  # removed from the cache
+    "invalidated",  # what it writes is made invalid in the cache
     "closed",  # the breaker is, or became, closed
     "open",  # the breaker is, or became, open
     "half_open",  # the breaker lets a probe pass

@@ -146,6 +146,8 @@ class PolicyMiddleware:
 
     async def _ready(self, scope: Scope) -> None:
         self._compile(scope, strict=True)
+        if self._databases is not None:
+            await self._databases.check()
         await self._live.begin()
         if OFFLOAD in self.layers:
             await self.jobs.open(scope)

@@ -18,6 +18,7 @@ from forecourt.policies.database import Database
 from forecourt.stores.contract import Settlement
 from forecourt.stores.memory import MemoryStore
 from forecourt.testing import FakeClock
+from forecourt.types import Message
 from tests.db.service import Note, Record, Session, client, create_tables, lived
 from tests.postgres import Postgres
 
@@ -43,10 +44,12 @@ class Deaf(MemoryStore):
 class Service:
     """A service that makes records, once per key; `between` is what a handler waits for."""
 
-    def __init__(self, database: str, policy: Idempotency = POLICY) -> None:
+    def __init__(self, database: str, policy: Idempotency = POLICY, *, retries: bool = True) -> None:
         self.clock = FakeClock()
         self.store = Deaf(self.clock)
         self.runs = 0
+        self.prepared: bool | None = True
+        """Whether its start makes the table of records; None: it leaves the database alone."""
         self.between = asyncio.Event()
         self.between.set()
         quiet = EndpointPolicy(metrics="off", tracing="off", logging="off")
@@ -54,9 +57,9 @@ class Service:
         self.config = JobConfig(
             default=quiet,
             endpoints={"make": once, "stream": once, "idle": once},
-            databases={"main": Database(url=database)},
+            databases={"main": Database(url=database) if retries else Database(url=database, retry="off")},
         )
-        self.app = FastAPI()
+        self.app = FastAPI(lifespan=self._prepared)
         self.app.add_middleware(PolicyMiddleware, config=self.config, store=self.store, clock=self.clock)
 
         @self.app.post("/notes", status_code=201)
@@ -87,15 +90,24 @@ class Service:
             return "nothing"
 
     @asynccontextmanager
+    async def _prepared(self, _app: FastAPI) -> AsyncIterator[None]:
+        """Begin with empty tables."""
+        if self.prepared is None:
+            yield
+            return
+        await create_tables()
+        async with sessions() as opened:
+            connection = await opened.connection()
+            await connection.run_sync(records.metadata.drop_all)
+            if self.prepared:
+                await connection.run_sync(records.metadata.create_all)
+            opened.add(Record(id=1, title="first"))
+        yield
+
+    @asynccontextmanager
     async def running(self) -> AsyncIterator[httpx2.AsyncClient]:
         """Run it, with empty tables."""
         async with lived(self.app), client(self.app) as calling:
-            await create_tables()
-            async with sessions() as opened:
-                connection = await opened.connection()
-                await connection.run_sync(records.metadata.drop_all)
-                await connection.run_sync(records.metadata.create_all)
-                opened.add(Record(id=1, title="first"))
             yield calling
 
     def die(self) -> None:
@@ -224,6 +236,54 @@ async def test_a_record_that_has_ended_is_replaced(database: str) -> None:
         again = await post(calling)
         assert "idempotent-replayed" not in again.headers
         assert (service.runs, await made()) == (2, (2, 1))
+
+
+async def test_a_service_whose_database_has_no_table_does_not_start(database: str) -> None:
+    """The error names database, table and what makes it; tables that the app's own start makes are there in time."""
+    service = Service(database)
+    service.prepared = False
+    sent: list[Message] = []
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    async def receive() -> Message:
+        return {"type": "lifespan.startup"}
+
+    with pytest.raises(ConfigError, match='"main" has no table'):
+        await service.app({"type": "lifespan", "asgi": {}, "state": {}}, receive, send)
+    (failed,) = sent
+    assert failed["type"] == "lifespan.startup.failed"
+    assert 'create the table "forecourt_idempotency" by a migration' in failed["message"]
+    assert "records.metadata.create_all" in failed["message"]
+
+
+async def test_calls_are_503_where_the_table_has_gone(database: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Also where no lifespan looked for it; nothing runs, and the log says how to mend it. Then the key is free."""
+    service = Service(database)
+    async with service.running() as calling:
+        async with sessions() as opened:
+            await (await opened.connection()).run_sync(records.metadata.drop_all)
+        refused = await post(calling)
+        assert (refused.status_code, service.runs) == (503, 0)
+        assert refused.json()["type"].endswith("/idempotency-not-prepared")
+        assert "forecourt_idempotency" not in refused.text
+        assert 'create the table "forecourt_idempotency" by a migration' in caplog.text
+        async with sessions() as opened:
+            await (await opened.connection()).run_sync(records.metadata.create_all)
+        assert (await post(calling)).status_code == 201
+
+
+async def test_a_database_that_does_not_answer_is_no_error_of_the_config(
+    postgres: Postgres, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The service starts, says that it could not look, and answers 503 until the database is back."""
+    service = Service(postgres.url, retries=False)
+    service.prepared = None
+    postgres.stop()
+    async with service.running() as calling:
+        assert "'main' was not looked at: DatabaseDown" in caplog.text
+        assert (await post(calling)).status_code == 503
 
 
 def test_wrong_words_are_refused_at_the_start() -> None:

@@ -7,7 +7,8 @@ from forecourt.stores.memory import MemoryStore
 from forecourt.testing import FakeClock
 from tests.core.bench import examples
 from tests.servers import Valkey
-from tests.soak.cache_marks import ask, leaks, stack
+from tests.soak.cache_marks import ask, leaks
+from tests.soak.marked import stack
 
 REQUESTS = 40
 

@@ -24,6 +24,9 @@ class Watched(Caching):
 class _Exchange:
     params: dict[str, object] = {}  # noqa: RUF012  # never changed
 
+    def decided(self, layer: str, outcome: str) -> None:
+        assert (layer, outcome) == ("invalidates", "invalidated")
+
 
 def app_of(*messages: Message) -> ASGIApp:
     """Return an app that sends these."""

@@ -238,4 +238,4 @@ async def test_layers_below_tell_what_they_decide() -> None:
     app = starlette(config, Route("/", text, name="work"), Route("/closed", text, name="closed"))
     for path in ("/", "/", "/closed"):
         await get(app, path)
-    assert heard == [("cache", "hit"), ("security", "challenged")]
+    assert heard == [("cache", "miss"), ("cache", "stored"), ("cache", "hit"), ("security", "challenged")]

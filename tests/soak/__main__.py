@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 
 from tests.servers import Valkey
 from tests.soak import all_kinds, cardinality, databases, faults, over_admission, topologies
+from tests.soak.cache_guards import cache_guards
 from tests.soak.idempotency_kills import main as kills
 from tests.soak.job_kills import whole
 from tests.soak.results import Result
@@ -31,7 +32,7 @@ def job_kills(seconds: float = 600) -> Iterator[Result]:
         yield Result(f"kill -9 under jobs on {name}", size, "; ".join([told, *found.judged()]), not found.judged())
 
 
-def cache_marks(requests: int = 200_000) -> Iterator[Result]:
+def cache_marks(requests: int = 1_000_000) -> Iterator[Result]:
     """Requests of 50 principals over four processes: no answer of the cache carries another caller's mark."""
     command = [sys.executable, "-m", "tests.soak.cache_marks", "--requests", str(requests)]
     leaked = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False).returncode
@@ -49,6 +50,7 @@ SOAKS: dict[str, Callable[[], Iterator[Result]]] = {
     "idempotency-kills": idempotency_kills,
     "job-kills": job_kills,
     "cache-marks": cache_marks,
+    "cache-guards": cache_guards,
     "cancelled-sessions": databases.cancelled_sessions,
     "all-kinds": all_kinds.all_kinds,
     "cluster": topologies.cluster,

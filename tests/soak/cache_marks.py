@@ -2,10 +2,10 @@
 
     python -m tests.soak.cache_marks --requests 1000000 --processes 4
 
-Every handler writes into its answer for whom it was made: the principal, else the cookie or the authorization, else
-"anonymous"; the path; the language where it varies on it; and sets a cookie of this one call at times. Whoever finds
-something else than their own in an answer has found a leak. Entries live for a blink, so that stale answers are
-refreshed in the background, waited for and invalidated all the time.
+Whoever finds something else than their own in an answer has found a leak; `tests/soak/marked.py` says what an answer
+shows. Each call sets a cookie and fields of its own. Entries live for a blink, so that stale answers are refreshed in
+the background, waited for and invalidated all the time. That the requests see a leak where a guard is missing is shown
+by `tests/soak/cache_guards.py`.
 """
 
 import argparse
@@ -14,128 +14,112 @@ import multiprocessing
 import os
 import random
 import sys
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 
-from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
-from starlette.routing import Route
-
-from forecourt import Cache, EndpointPolicy, JobConfig, PolicyMiddleware
-from forecourt.stack import LAYERS
-from tests.asgi import Answer, call, http
-from tests.layers.records import SignedIn
+from forecourt import PolicyMiddleware
+from forecourt.stores.lanes import LanedStore
+from forecourt.stores.memory import MemoryStore
+from forecourt.testing import FakeClock
+from tests.asgi import call, http
 from tests.servers import Valkey
+from tests.soak.marked import KINDS, PARTITIONS, Asked, Caller, leak, stack
 
 PRINCIPALS = 50
-PATHS = 6
+PATHS = 3
 AT_ONCE = 20
-LANGUAGES = (None, b"de", b"fr")
-KINDS = ("plain", "varying", "cookies", "public", "private", "streamed")
+VALUES = (None, None, "de", "fr")
 
 
-def mark_of(headers: Sequence[tuple[bytes, bytes]]) -> str:
-    """Return for whom a request is answered."""
-    fields = dict(headers)
-    if b"x-user" in fields:
-        return fields[b"x-user"].decode()
-    own = fields.get(b"cookie") or fields.get(b"authorization")
-    return own.decode() if own else "anonymous"
+class Requests:
+    """Generates requests; some callers and pages are asked for more than others, and often again at once."""
 
+    def __init__(self, seed: int) -> None:
+        self.chance = random.Random(seed)
+        self._lately: deque[tuple[str, str, str, str, Caller]] = deque(maxlen=8)
 
-def cookie_of(headers: Sequence[tuple[bytes, bytes]]) -> str:
-    """Return the cookie that an answer to this request, and to no other, may set."""
-    return f"session={dict(headers)[b'x-call'].decode()}"
+    def next(self) -> Asked:
+        """Return one: most of them ask for what was asked for lately, half of these as another caller."""
+        chance = self.chance
+        if self._lately and chance.random() < 0.8:
+            where, kind, host, path, caller = chance.choice(self._lately)
+            if chance.random() < 0.5:
+                caller = self._caller(where)
+        else:
+            where = "safe" if chance.random() < 0.4 else chance.choice([*PARTITIONS])
+            kind, host = chance.choice([*KINDS]), chance.choice(("test", "test", "test", "other"))
+            path = f"/{where}/{kind}/{int(PATHS * chance.random() ** 2)}?{chance.choice(('', '', 'q'))}"
+            caller = self._caller(where)
+            self._lately.append((where, kind, host, path, caller))
+        return Asked(where, kind, f"{host}{path}", caller, self._fields(host, caller))
 
+    def _caller(self, where: str) -> Caller:
+        chance = self.chance
+        number = int(PRINCIPALS * chance.random() ** 3)
+        own, role = f"{'abc'[number % 3]}{number}", chance.choice(("reader", "writer"))
+        kinds = (
+            Caller(user=own, role=role),
+            Caller(user=own, role=role, cookie=f"other{own}"),
+            Caller(cookie=own),
+            Caller(authorization=own),
+            Caller(),
+        )
+        caller = kinds[chance.choice((0, 0, 0, 1, 2, 3, 4, 4))]
+        return caller._replace(key=chance.choice(("one", "two"))) if where == "keyed" else caller
 
-async def answer(request: Request) -> Response:
-    """Answer with all marks, as the kind of endpoint does."""
-    raw = request.scope["headers"]
-    mark, kind = mark_of(raw), request.path_params["kind"]
-    language = dict(raw).get(b"accept-language", b"none").decode()
-    if random.random() < 0.3:
-        await asyncio.sleep(random.choice((0, 0.001, 0.005)))
-    fields: dict[str, str] = {}
-    if kind in ("varying", "public"):
-        fields["vary"] = "accept-language"
-    if kind == "public":
-        fields["cache-control"] = "public, max-age=1"
-    if kind == "private":
-        fields["cache-control"] = "private"
-    if kind == "cookies" and random.random() < 0.5:
-        fields["set-cookie"] = cookie_of(raw)
-    said = language if "vary" in fields else "any"
-    return PlainTextResponse(f"{mark} {request.url.path} {said}", headers=fields)
-
-
-def stack(url: str, **store: object) -> PolicyMiddleware:
-    """Return one process's stack, with who is signed in named as auth will."""
-    cache = Cache(ttl=0.2, stale_while_revalidate=0.3, stale_if_error=0.3, tags={"kind:{kind}", "number:{number}"})
-    policy = EndpointPolicy(cache=cache, tracing="off", metrics="off", logging="off")
-    config = JobConfig(store=url, endpoints={"answer": policy})
-    app = Starlette(routes=[Route("/{kind}/{number}", answer, name="answer")])
-    inner = PolicyMiddleware(app, config=config, layers=LAYERS[1:], **store)  # type: ignore[arg-type]  # a store
-    return PolicyMiddleware(SignedIn(inner), config=config, layers=LAYERS[:1])
-
-
-def request(chance: random.Random) -> tuple[str, list[tuple[bytes, bytes]]]:
-    """Return a path and fields."""
-    fields: list[tuple[bytes, bytes]] = []
-    own = f"caller{chance.randrange(PRINCIPALS)}".encode()
-    match chance.randrange(8):
-        case 0 | 1 | 2:
-            fields.append((b"x-user", own))
-        case 3:
-            fields += [(b"x-user", own), (b"cookie", b"other" + own)]
-        case 4:
-            fields.append((b"cookie", own))
-        case 5:
-            fields.append((b"authorization", own))
-        case _:
-            pass
-    fields.append((b"x-call", b"%d" % chance.getrandbits(64)))
-    if (language := chance.choice(LANGUAGES)) is not None:
-        fields.append((b"accept-language", language))
-    if chance.random() < 0.05:
-        fields.append((b"cache-control", chance.choice((b"no-cache", b"max-stale", b"no-store"))))
-    return f"/{chance.choice(KINDS)}/{chance.randrange(PATHS)}", fields
-
-
-def leak(path: str, fields: Sequence[tuple[bytes, bytes]], found: Answer) -> str | None:
-    """Return what in an answer is somebody else's, or None."""
-    mark, language = mark_of(fields), dict(fields).get(b"accept-language", b"none").decode()
-    said = found.body.decode().split(" ")
-    mine = [mark, path, said[2] if said[2] == "any" else language]
-    cookie = found.headers.get("set-cookie", cookie_of(fields))
-    if said != mine or cookie != cookie_of(fields) or found.status != 200:
-        return f"{path} {fields}: {said} {found.headers}"
-    return None
+    def _fields(self, host: str, caller: Caller) -> list[tuple[bytes, bytes]]:
+        chance = self.chance
+        said = {
+            "host": host,
+            "x-user": caller.user,
+            "x-role": caller.role,
+            "x-key": caller.key,
+            "x-call": f"{chance.getrandbits(64)}",
+            "cookie": caller.cookie,
+            "authorization": caller.authorization,
+            "accept-language": chance.choice(VALUES),
+            "x-flavour": chance.choice(VALUES),
+            "cache-control": chance.choice(("no-cache", "max-stale", "no-store")) if chance.random() < 0.05 else None,
+        }
+        return [(name.encode(), value.encode()) for name, value in said.items() if value]
 
 
 async def ask(
-    apps: Sequence[PolicyMiddleware], requests: int, seed: int, between: Callable[[], object] = lambda: None
+    apps: Sequence[PolicyMiddleware],
+    requests: int,
+    seed: int,
+    between: Callable[[], object] = lambda: None,
+    *,
+    most: int = 1000,
 ) -> Counter[str]:
-    """Make so many requests; return how the cache answered, and every leak under "leak …".
+    """Make so many requests; return how the cache answered, and every leak under "leak …"; after `most` leaks no more.
 
     `between` is called before each request, at which a clock of a test may go on.
     """
-    chance = random.Random(seed)
+    generated = Requests(seed)
+    chance = generated.chance
     outcomes: Counter[str] = Counter()
+    found: list[str] = []
 
     async def one() -> None:
         between()
-        path, fields = request(chance)
-        found = await call(chance.choice(apps), http(path, headers=fields))
-        wrong = leak(path, fields, found)
-        outcomes[f"leak {wrong}" if wrong else found.headers["cache-status"].partition("; ttl")[0]] += 1
+        asked = generated.next()
+        path, _, query = asked.place[asked.place.index("/") :].partition("?")
+        scope = {**http(path), "headers": [*asked.fields], "query_string": query.encode()}
+        answered = await call(chance.choice(apps), scope)
+        if (wrong := leak(asked, answered)) is not None:
+            found.append(wrong)
+        told, _, left = answered.headers["cache-status"].partition("; ttl=")
+        outcomes[f"leak {wrong}" if wrong else f"{told} (stale)" if left.startswith("-") else told] += 1
 
     async def caller(number: int) -> None:
         for _ in range(number):
+            if len(found) >= most:
+                return
             await one()
             if chance.random() < 0.005:
                 await chance.choice(apps).config.cache.invalidate(
-                    chance.choice((f"number:{chance.randrange(PATHS)}", f"kind:{chance.choice(KINDS)}")),
+                    chance.choice((f"number:{chance.randrange(PATHS)}", f"kind:{chance.choice([*KINDS])}")),
                     soft=chance.random() < 0.5,
                 )
 
@@ -146,6 +130,20 @@ async def ask(
 def leaks(outcomes: Counter[str]) -> list[str]:
     """Return the leaks."""
     return [outcome for outcome in outcomes if outcome.startswith("leak")]
+
+
+def in_memory(requests: int, seed: int, *, stacks: int = 1, most: int = 1000) -> Counter[str]:
+    """Make the requests of one process by a clock that goes on with each; several stacks share a store."""
+    clock = FakeClock()
+
+    async def run() -> Counter[str]:
+        if stacks == 1:
+            return await ask([stack("memory://", clock=clock)], requests, seed, lambda: clock.advance(0.005), most=most)
+        shared = MemoryStore()
+        apps = [stack("memory://", store=LanedStore(MemoryStore(), shared)) for _ in range(stacks)]
+        return await ask(apps, requests, seed, most=most)
+
+    return asyncio.run(run())
 
 
 def _process(arguments: tuple[str, int, int]) -> Counter[str]:
@@ -161,22 +159,31 @@ def _process(arguments: tuple[str, int, int]) -> Counter[str]:
     return asyncio.run(run())
 
 
+def on_a_server(requests: int, processes: int, seed: int) -> Counter[str]:
+    """Make the requests of several processes on one Valkey."""
+    with Valkey() as server, multiprocessing.get_context("spawn").Pool(processes) as pool:
+        shares = [(server.url, requests // processes, seed + at) for at in range(processes)]
+        return sum(pool.map(_process, shares), Counter[str]())
+
+
 def main() -> None:
     """Run the whole; the exit code says whether anything leaked."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else "")
     parser.add_argument("--requests", type=int, default=1_000_000)
     parser.add_argument("--processes", type=int, default=4)
+    parser.add_argument("--stacks", type=int, default=0, help="no server: so many stacks of this process")
+    parser.add_argument("--first", action="store_true", help="end at the first leak")
     parser.add_argument("--seed", type=int, default=int.from_bytes(os.urandom(4)))
     given = parser.parse_args()
     print(f"seed {given.seed}")
-    with Valkey() as server, multiprocessing.get_context("spawn").Pool(given.processes) as pool:
-        each = given.requests // given.processes
-        outcomes = sum(
-            pool.map(_process, [(server.url, each, given.seed + at) for at in range(given.processes)]), Counter[str]()
-        )
-    for outcome, number in outcomes.most_common(20):
+    if given.stacks:
+        outcomes = in_memory(given.requests, given.seed, stacks=given.stacks, most=1 if given.first else 1000)
+    else:
+        outcomes = on_a_server(given.requests, given.processes, given.seed)
+    found = leaks(outcomes)
+    for outcome, number in outcomes.most_common(20 + len(found[:5])):
         print(f"{number:>9}  {outcome}")
-    sys.exit(bool(leaks(outcomes)))
+    sys.exit(bool(found))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Callers, paths, hosts and methods without end, and how many series prometheus-client and OpenTelemetry keep of them."""
+"""Callers, paths, hosts and methods without end, and how many series prometheus-client and OpenTelemetry keep."""
 
 import asyncio
 from collections.abc import Callable, Iterator

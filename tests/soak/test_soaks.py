@@ -62,6 +62,7 @@ def test_soaks_are_listed() -> None:
         "idempotency-kills",
         "job-kills",
         "cache-marks",
+        "cache-guards",
         "cancelled-sessions",
         "all-kinds",
         "cluster",

@@ -3,20 +3,26 @@
 They are open from the start of the app to its end; whoever asks for one where no app of the config runs is told so.
 """
 
+import logging
 import weakref
 from collections.abc import Iterable
 from functools import partial
 
 from forecourt.caching.caching import Caching
 from forecourt.config_databases import needed_connections
+from forecourt.db.alchemy import DBAPIError, PoolTimeout
 from forecourt.db.engines import opened
+from forecourt.db.idempotency import is_prepared, unprepared
 from forecourt.db.opened import OpenedSession, all_closed
 from forecourt.db.replicas import Replicas
 from forecourt.errors import ConfigError, ForecourtError
 from forecourt.exchange import Exchange
 from forecourt.policies.database import MAIN, Database
+from forecourt.policies.idempotency import Idempotency
 from forecourt.policies.wording import nearest
 from forecourt.runtime import Runtime
+
+logger = logging.getLogger("forecourt")
 
 
 class OpenedDatabase:
@@ -82,6 +88,23 @@ class Databases:
     async def evict(self, tags: Iterable[str]) -> None:
         """Make what is kept of these rows invalid."""
         await self.caching.invalidate(tags)
+
+    async def check(self) -> None:
+        """See that the databases have what the policies need of them; ConfigError where they do not.
+
+        One that does not answer now is not known to lack anything: that is logged, and the service starts.
+        """
+        config = self.runtime.config
+        said = [policy.idempotency for policy in (config.default, *config.endpoints.values()) if policy is not None]
+        names = {each.database for each in said if isinstance(each, Idempotency)}
+        for name in sorted(name for name in names if name is not None):
+            try:
+                prepared = await is_prepared(self.database(name).primary)
+            except (ForecourtError, DBAPIError, PoolTimeout) as error:
+                logger.warning("the database %r was not looked at: %s", name, type(error).__name__)
+                continue
+            if not prepared:
+                raise ConfigError(unprepared(name))
 
     def open(self) -> None:
         """Be found by code that runs for no call."""

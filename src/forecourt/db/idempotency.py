@@ -17,10 +17,14 @@ Only the handler's `session` of that database takes part, and only where it was 
 are transactions of their own.
 """
 
+import logging
+
 from forecourt.core.stored_response import decode
 from forecourt.db.alchemy import (
+    AsyncEngine,
     BigInteger,
     Column,
+    DBAPIError,
     IntegrityError,
     LargeBinary,
     MetaData,
@@ -28,14 +32,17 @@ from forecourt.db.alchemy import (
     Table,
     delete,
     insert,
+    inspect,
     select,
 )
 from forecourt.db.opened import given_back
 from forecourt.db.visits import Visit
-from forecourt.layers.idempotency_answers import REUSED, UNKNOWN, Replay
+from forecourt.layers.idempotency_answers import REUSED, UNKNOWN, UNPREPARED, Replay
 from forecourt.layers.idempotency_transaction import Transaction
 from forecourt.layers.idempotency_work import Recorder
 from forecourt.types import ASGIApp
+
+logger = logging.getLogger("forecourt")
 
 records = Table(
     "forecourt_idempotency",
@@ -46,6 +53,29 @@ records = Table(
     Column("ends", BigInteger, nullable=False, index=True),
 )
 """One row for each call carried out; `ends` in µs since the epoch, after which it may be deleted."""
+
+
+_FIX = (
+    f'create the table "{records.name}" by a migration, or once by'
+    " await connection.run_sync(forecourt.db.idempotency.records.metadata.create_all)"
+)
+_UNDEFINED_TABLE = "42P01"
+
+
+async def is_prepared(engine: AsyncEngine) -> bool:
+    """Return whether a database has the table."""
+    async with engine.connect() as connection:
+        return await connection.run_sync(lambda each: inspect(each).has_table(records.name))
+
+
+def unprepared(database: str) -> str:
+    """Say that a database has no such table, and how it gets it."""
+    return f'idempotency.database: "{database}" has no table for idempotency records: {_FIX}'
+
+
+def _is_missing(error: DBAPIError) -> bool:
+    state = getattr(error.orig, "sqlstate", None)
+    return state == _UNDEFINED_TABLE or "no such table" in str(error.orig)
 
 
 class TakenError(Exception):
@@ -74,6 +104,11 @@ class Once:
         session = self._visit.databases.session(self._transaction.database)
         try:
             row = (await session.execute(select(records).where(key))).first()
+        except DBAPIError as error:
+            if not _is_missing(error):
+                raise
+            logger.error("%s", unprepared(self._transaction.database))  # noqa: TRY400  # where it is is no matter
+            return self._visit.exchange.refuse(UNPREPARED)
         finally:
             await given_back([session])
         if row is None:

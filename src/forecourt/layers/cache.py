@@ -18,7 +18,7 @@ from forecourt.exchange import KEY, Exchange
 from forecourt.layers.cache_answering import Answering, use_of
 from forecourt.layers.cache_recording import rules_of
 from forecourt.layers.cache_serving import serve_as_it_is
-from forecourt.layers.cache_visits import Hit, Visit, Visits
+from forecourt.layers.cache_visits import NOT_CACHED, Hit, Visit, Visits
 from forecourt.layers.credits import HIT
 from forecourt.policies import Cache
 from forecourt.responses import Header
@@ -74,6 +74,8 @@ class CacheLayer:
             exchange.decided("cache", "hit")
             return serve_as_it_is(visit.entry, visit.now, visit.method, send)
         if not isinstance(visit, Visit):
+            if visit is not NOT_CACHED:
+                exchange.decided("cache", "bypassed")
             if scope["type"] == "http" and scope["method"] == "GET":
                 exchange.headers.append(_BYPASSED)
             return self.app(scope, receive, send)
@@ -99,6 +101,8 @@ class CacheLayer:
         visit = exchange.notes[self]
         assert isinstance(visit, Visit)
         visit.found = self._caching.read(visit.spot, answers)
+        if self._caching.down:
+            exchange.decided("cache", "degraded")
         if visit.found.entry is not None:
             visit.entry = visit.found.entry
             self._caching.keep(visit.spot, visit.found.entry)

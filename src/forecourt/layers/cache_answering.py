@@ -161,6 +161,7 @@ class Answering:
 
     async def _only_cached(self) -> None:
         self._give_lead_back()
+        self._exchange.decided("cache", "refused")
         refusal = self._exchange.refuse(GATEWAY_TIMEOUT)
         await refusal(self._scope, self._receive, self._send)
 
@@ -240,11 +241,16 @@ class Answering:
             return "request"
         return "miss" if self._visit.entry is None else "stale"
 
+    def _tell(self) -> None:
+        """Tell that the handler runs: nothing was found, or the request wants nothing that is kept."""
+        self._exchange.decided("cache", "bypassed" if self._why() == "request" else "miss")
+
     async def _run_apart(self) -> None:
         """Run for this caller alone; a whole answer is kept all the same."""
         visit = self._visit
         self._give_lead_back()
         if visit.method != "GET" or b"range" in visit.fields:
+            self._tell()
             self._exchange.headers.append((status.FIELD, status.forwarded(self._why())))
             return await self._app(self._scope, self._receive, self._send)
         recording = Recording(self._rules, self._exchange, visit, self._send, why=self._why())
@@ -282,6 +288,7 @@ class Answering:
                 spot.select(*now)
 
     async def _run(self, recording: Recording, *, validates: bool) -> None:
+        self._tell()
         scope = self._whole_scope(validates=validates)
         try:
             await recording.run(self._app, scope, self._receive)

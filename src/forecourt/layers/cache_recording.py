@@ -102,8 +102,7 @@ class Recording:
             if self._started or stale is None:
                 raise
             logger.exception("the handler failed: a stale answer was given in its place")
-            self._instead, self._detail = stale, "error"
-            self._give_up(_FAILURE_PASS)
+            self._replace(stale, "error")
         finally:
             if not self.decided and self._own:
                 self._rules.caching.release(self._visit.spot, self._own)
@@ -134,8 +133,7 @@ class Recording:
         if code == 304 and self._validates and self._visit.entry is not None:
             return await self._unchanged(self._visit.entry, headers)
         if code in FAILED and (stale := self._stale_instead()) is not None:
-            self._instead, self._detail = stale, f"status-{code}"
-            return self._give_up(_FAILURE_PASS)
+            return self._replace(stale, f"status-{code}")
         self._started = True
         self._draft = None if message.get("trailers") else self._judged(code, headers)
         if self._draft is None:
@@ -150,6 +148,13 @@ class Recording:
             self._held = message
             return None
         await self._send(message)
+
+    def _replace(self, stale: Entry, detail: str) -> None:
+        """Have a stale answer given in place of a failure, of which a framework may tell twice."""
+        if self._instead is None:
+            self._exchange.decided("cache", "stale")
+        self._instead, self._detail = stale, detail
+        self._give_up(_FAILURE_PASS)
 
     async def _body(self, message: Message) -> None:
         last = not message.get("more_body", False)
@@ -257,6 +262,7 @@ class Recording:
     async def _fill(self, entry: Entry) -> None:
         visit, rules = self._visit, self._rules
         self.decided = True
+        self._exchange.decided("cache", "stored")
         spot = visit.spot
         if spot.names != entry.names:
             if self._own:
@@ -271,6 +277,7 @@ class Recording:
 
     async def _unchanged(self, entry: Entry, headers: Sequence[Header]) -> None:
         """Freshen what is kept by the fields of a 304 (RFC 9111 §3.2, §4.3.4), and give it."""
+        self._exchange.decided("cache", "revalidated")
         fresh = dict(headers)
         kept = [(name, fresh.pop(name, value)) for name, value in entry.headers if name != b"content-length"]
         merged = [*kept, *fresh.items(), (b"content-length", b"%d" % len(entry.body))]

@@ -19,7 +19,6 @@ from forecourt.routing import Endpoint
 from forecourt.types import Scope
 
 _SPECIAL = frozenset({b"cache-control", b"pragma", b"if-none-match", b"if-modified-since", b"range"})
-_OWN = frozenset({b"cookie", b"authorization"})
 _METHODS = frozenset({"GET", "HEAD"})
 _ANONYMOUS: tuple[str, ...] = ("anonymous",)
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
@@ -89,7 +88,7 @@ class Visits:
             if self._safe and (b"cookie" in fields or b"authorization" in fields):
                 return _PERSONAL
         else:
-            of = self._whose(principal, fields)
+            of = self._whose(principal)
             if isinstance(of, Bypass):
                 return of
             whose = of
@@ -119,25 +118,18 @@ class Visits:
         self._learned = tuple(sorted({*self._declared, *names})) if names else self._declared
         return self._learned
 
-    def _whose(self, principal: Principal | None, fields: Mapping[bytes, bytes]) -> tuple[str, ...] | Bypass:
+    def _whose(self, principal: Principal | None) -> tuple[str, ...] | Bypass:
         partition = self._partition
         if partition == "everyone":
             return ("everyone",)
         if principal is None or partition == "anonymous":
-            return self._anonymous(principal, fields)
+            return _OF_NOBODY
         if partition == "tenant" and principal.tenant is not None:
             return ("tenant", principal.tenant)
         held = digest(*sorted(principal.scopes), "/", *sorted(principal.roles))
         if partition == "scopes":
             return ("scopes", held)
         return ("principal", principal.issuer, principal.subject, held)
-
-    def _anonymous(self, principal: Principal | None, fields: Mapping[bytes, bytes]) -> tuple[str, ...] | Bypass:
-        if principal is not None:
-            return _OF_NOBODY
-        if self._safe and not _OWN.isdisjoint(fields):
-            return _PERSONAL
-        return _ANONYMOUS
 
 
 def place_of(scope: Scope, fields: Mapping[bytes, bytes]) -> Parts:

@@ -60,6 +60,12 @@ TOO_MANY = Problem(
     TYPES + "idempotency-keys-used-up",
     "As many keys as a caller may have are kept; nothing was done.",
 )
+UNPREPARED = Problem(
+    503,
+    "Service Unavailable",
+    TYPES + "idempotency-not-prepared",
+    "The database of this endpoint is not ready to keep what it has done; nothing was done.",
+)
 
 
 def not_kept(status: int) -> Problem:

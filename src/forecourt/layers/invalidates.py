@@ -43,7 +43,8 @@ class InvalidatesLayer:
         """Call on, and invalidate before the end of an answer below 400."""
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
-        writing = Writing(send, self._caching, lambda headers: self._all(exchange_of(scope), scope, headers))
+        exchange = exchange_of(scope)
+        writing = Writing(exchange, send, self._caching, lambda headers: self._all(exchange, scope, headers))
         try:
             await self.app(scope, receive, writing.send)
         except asyncio.CancelledError:
@@ -69,10 +70,12 @@ class Writing:
 
     def __init__(
         self,
+        exchange: Exchange,
         send: Send,
         caching: Caching,
         tags: Callable[[Sequence[tuple[bytes, bytes]]], tuple[str, ...]],
     ) -> None:
+        self._exchange = exchange
         self._send = send
         self._caching = caching
         self._tags = tags
@@ -97,7 +100,9 @@ class Writing:
         """Invalidate, once."""
         if not self._done:
             self._done = True
-            await self._caching.cut(self._tags(self._headers))
+            if tags := self._tags(self._headers):
+                self._exchange.decided("invalidates", "invalidated")
+                await self._caching.cut(tags)
 
     def _is_last(self, message: Message) -> bool:
         kind = message["type"]
