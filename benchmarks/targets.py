@@ -221,7 +221,7 @@ TARGETS = (
     ),
     Target("metrics / the best peer", 0.25, _best("observers", "metrics", "forecourt, metrics")),
     Target("access log / the best peer", 0.4, _best("observers", "logs", "forecourt, logging")),
-    Target("the breaker / pybreaker, the cheapest peer", 1.5, _added_by("peers", "breaker", "forecourt", "pybreaker")),
+    Target("the breaker / the cheapest peer", 1.5, _best("peers", "breaker", "forecourt")),
     Target("the breaker / interlock-cb", 0.5, _added_by("peers", "breaker", "forecourt", "interlock-cb")),
     Target("sealing 16 kB at rest / MultiFernet", 0.2, _of("sealing", "sealing_16384", "forecourt", "MultiFernet")),
     Target("publish a job / the best peer", 0.667, _best("jobs", "publish", "forecourt")),

@@ -55,12 +55,21 @@ def test_stores(address: str) -> None:
         ),
         (
             "unix://hunter2",
-            'store: "unix://…" is not allowed: it must name a socket, as in unix:///run/valkey.sock',
+            'store: "unix://…" is not allowed: unix:// needs the absolute path of a socket: unix:///run/valkey.sock',
+        ),
+        ("redis://:hunter2@h:", 'store: "redis://…" is not allowed: a port must be a number from 1 to 65535'),
+        ("redis://:hunter2@h/one", 'store: "redis://…" is not allowed: the path must be a database number'),
+        (
+            "redis+sentinel://:hunter2@h",
+            (
+                'store: "redis+sentinel://…" is not allowed: '
+                "+sentinel needs the service's name: redis+sentinel://host:26379/mymaster"
+            ),
         ),
     ],
 )
 def test_no_stores(address: object, problem: str) -> None:
-    """What is no address is refused by its scheme alone."""
+    """What is no address is refused at startup, and nothing of it is shown but its scheme."""
     assert refusals(store=address) == [problem]
 
 

@@ -44,8 +44,9 @@ def queries() -> list[str]:
 
 async def exposed() -> tuple[set[str], set[str]]:
     """Return the names and the labels that the service exposes once it has worked."""
-    for path in ("/quotes/a", "/flaky", "/nowhere", *["/quotes/a"] * 11):
+    for path in ("/quotes/a", "/flaky", "/nowhere", "/records/7", *["/quotes/a"] * 11, *["/flaky"] * 5):
         await get(app, path)
+    await get(app, "/digests", "POST")
     for _ in range(21):
         await get(app, "/reports", "POST")
     found = [sample for family in text_string_to_metric_families(await scraped(config)) for sample in family.samples]

@@ -364,13 +364,14 @@ async def test_the_callers_own_waits_hold_too() -> None:
 
 
 async def test_a_pool_without_a_free_connection_is_no_failure_of_the_upstream() -> None:
-    """Our own overload opens no breaker and is not tried again."""
+    """Our own overload opens no breaker and is not tried again; its caller hears that it took too long."""
     async with calling("stall", circuit_breaker=CircuitBreaker(fail_max=1), retry=RETRY) as called:
         crowd = [asyncio.ensure_future(called.client.get("/quotes/1", timeout=None)) for _ in range(100)]
         while called.server.calls < 100:
             await asyncio.sleep(0.001)
-        with pytest.raises(httpx.PoolTimeout):
+        with pytest.raises(httpx.PoolTimeout) as full:
             await called.client.get("/quotes/1", timeout=httpx.Timeout(5, pool=SOON))
+        assert called.config.outgoing.failure(full.value) == ("quotes", True)
         assert called.server.calls == 100
         assert called.config.breaker("quotes").state == "closed"
         for each in crowd:

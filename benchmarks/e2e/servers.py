@@ -32,7 +32,7 @@ def serving(server: str, apps: Sequence[str], workers: int, store: str) -> Itera
     with ExitStack() as running:
         started = {app: _start(running, server, app, workers, store) for app in apps}
         for process, address in started.values():
-            _wait(address, process)
+            wait(address, process)
         yield {app: address for app, (_, address) in started.items()}
 
 
@@ -68,7 +68,7 @@ def stop(process: "subprocess.Popen[bytes]") -> None:
         process.wait()
 
 
-def _wait(address: str, process: "subprocess.Popen[bytes]") -> None:
+def wait(address: str, process: "subprocess.Popen[bytes]") -> None:
     """Wait until the server has answered often enough to be warm, on every worker."""
     deadline = time.monotonic() + _PATIENCE
     answers = 0

@@ -1,19 +1,22 @@
-"""Breaker, timeout, retry and shedding, each alone on one FastAPI route, and pybreaker around a handler."""
+"""Breaker, timeout, retry and shedding, each alone on one FastAPI route, and calls to another server."""
 
 from benchmarks import ours
 from benchmarks.apps import fastapi
 from benchmarks.bench import Bench
 from benchmarks.harness import Variant
+from benchmarks.peers import upstreams
 from benchmarks.peers.breakers import pybreaker_part
 from benchmarks.peers.parts import alone
 from benchmarks.results import Table
+from examples.quotes.flaky import Flaky
 from forecourt import Adaptive, CircuitBreaker, EndpointPolicy, Retry, Timeout
 
 TITLE = "Resilience"
 ABOUT = (
     "One FastAPI route that answers 1 KB, with one policy that lets the call pass. None asks a store, a shared breaker "
     "neither while it is closed. pybreaker stands in a dependency, as nobody has it as a layer. Shedding is measured "
-    "without the lag of the loop, as a harness that never lets the loop run makes it late."
+    "without the lag of the loop, as a harness that never lets the loop run makes it late. The upstreams are calls by "
+    "httpx to a server on loopback, on the same event loop, which is most of what they take."
 )
 MISSING = ["No other package has timeouts, retries of a handler or adaptive shedding as ASGI layers."]
 
@@ -30,7 +33,12 @@ POLICIES = {
 async def run(bench: Bench) -> list[Table]:
     """Measure the table."""
     rows = await bench.measure("resilience", [_floor(), alone(pybreaker_part()), _nothing(), *_each(), _shared()])
-    return [Table("resilience", "Resilience", rows, floor=FLOOR)]
+    async with Flaky(200).running() as server:
+        calls = await bench.measure_works("upstreams", upstreams.works(server.url))
+    return [
+        Table("resilience", "Resilience", rows, floor=FLOOR),
+        Table("upstreams", "A call to another server", calls, reference=calls[0].name, by="cpu"),
+    ]
 
 
 def _floor() -> Variant:

@@ -25,11 +25,11 @@ Let it fail for good: five calls hear 502, then 503 at once with Retry-After, an
   curl -s {upstream}/calls
 
 Let it stall: 504 within a second instead of 5 seconds and a 504 of httpx's own patience.
-  sleep 9; curl -sX PUT {upstream}/script -d '["stall"]'
+  sleep 3; curl -sX PUT {upstream}/script -d '["stall"]'
   time curl -s http://127.0.0.1:{port}/quotes/ACME; time curl -s http://127.0.0.1:{port}/bare/ACME
 
 Let it come back: within the breaker's wait the quotes are there again.
-  curl -sX PUT {upstream}/script -d '[200]'; sleep 9; curl -i http://127.0.0.1:{port}/quotes/ACME
+  curl -sX PUT {upstream}/script -d '[200]'; sleep 3; curl -i http://127.0.0.1:{port}/quotes/ACME
 
 Stop: Ctrl-C
 """

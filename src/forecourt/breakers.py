@@ -33,6 +33,10 @@ _SLACK = SECOND // 10
 _YEARS = 10 * 365 * 86_400 * SECOND
 
 
+_Inside = tuple[Permit | None, "_Inside | None"]
+"""How a task came in: its permit, and how before, where it is inside more than once."""
+
+
 class Others(Protocol):
     """The other processes that share a breaker."""
 
@@ -83,7 +87,7 @@ class Breaker:
         self._shadow = policy.mode == "shadow"
         self._refused = Refused(rules.reset) if policy.mode == "forced_open" else None
         self._disabled = policy.mode == "disabled"
-        self._inside: dict[asyncio.Task[object] | None, list[Permit | None]] = {}
+        self._inside: dict[asyncio.Task[object] | None, _Inside] = {}
         self._mirror: PyBreaker | None = None
         if self._refused:
             self._circuit.open(clock.now(), _YEARS)
@@ -111,6 +115,8 @@ class Breaker:
         """Ask whether a call may run: a permit to settle, a refusal, or None where it runs and does not count."""
         if self._disabled or self._refused:
             return self._refused
+        if (permit := self._circuit.admit_closed()) is not None:
+            return permit
         before = self._circuit.state
         told = self._circuit.admit(self.clock.now())
         if self._circuit.state is not before:
@@ -154,6 +160,8 @@ class Breaker:
         """Tell how a call ended that `admit` let run; `error` is for the mirror's listeners."""
         if permit is None:
             return
+        if ended == "success" and self.reports is None and self._circuit.settle_closed(permit):
+            return
         if permit.probe and self.fleet is not None:
             self.fleet.probed(self, permit)
         before = self._circuit.state
@@ -196,7 +204,8 @@ class Breaker:
         if type(told) is Refused:
             raise CircuitOpen(self.name, whole_seconds(told.wait))
         assert told is None or type(told) is Permit
-        self._inside.setdefault(asyncio.current_task(), []).append(told)
+        task = asyncio.current_task()
+        self._inside[task] = told, self._inside.get(task)
         return self
 
     async def __aexit__(
@@ -204,10 +213,9 @@ class Breaker:
     ) -> None:
         """Count how it ended."""
         task = asyncio.current_task()
-        permits = self._inside[task]
-        permit = permits.pop()
-        if not permits:
-            del self._inside[task]
+        permit, outer = self._inside.pop(task)
+        if outer is not None:
+            self._inside[task] = outer
         if error is None:
             self.settle(permit, "success")
         else:

@@ -365,7 +365,7 @@ class JobConfig(BaseSettings):
             raise ConfigError(*sealless)
         self._breakers = Breakers(named)
         self._outgoing = Upstreams(self.upstreams, self._breakers)
-        self._policies = Policies(self.endpoints, self.default)
+        self._policies = Policies(self.endpoints, self.default, self.telemetry.metrics_to)
 
     @model_validator(mode="wrap")
     @classmethod

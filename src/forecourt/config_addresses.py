@@ -4,7 +4,9 @@ import re
 from collections.abc import Sequence
 from ipaddress import IPv6Network, ip_network
 
+from forecourt.errors import ConfigError
 from forecourt.policies.wording import Fault, nearest, not_allowed, refusal, refused, said, shown
+from forecourt.stores.redis.urls import parse
 
 _SERVERS = ("redis", "rediss", "valkey", "valkeys")
 SCHEMES = (
@@ -34,9 +36,17 @@ def store_address(value: object, also: Sequence[str] = ()) -> str:
         raise said(f"{begun} is not allowed: its scheme is unknown{guess}")
     if scheme.lower() == "memory" and rest:
         raise said(f"{begun} is not allowed: it must be memory:// alone, as this process has one memory")
-    if scheme.lower() == "unix" and "/" not in rest:
-        raise said(f"{begun} is not allowed: it must name a socket, as in unix:///run/valkey.sock")
+    if scheme.lower() != "memory":
+        _readable(value, begun)
     return str(value)
+
+
+def _readable(address: str, begun: str) -> None:
+    """Refuse at startup what would otherwise fail each request: a port, path or option that means nothing."""
+    try:
+        parse(address)
+    except ConfigError as wrong:
+        raise said(f"{begun} is not allowed: {str(wrong).removeprefix('store: ')}") from None
 
 
 def redacted(address: str) -> str:

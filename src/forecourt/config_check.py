@@ -17,7 +17,7 @@ from forecourt.core.retrying import IDEMPOTENT
 from forecourt.errors import ConfigError
 from forecourt.policies.encryption import Encryption
 from forecourt.policies.wording import nearest, not_allowed, spelt
-from forecourt.telemetry.extras import NEEDS, installed, missing
+from forecourt.telemetry.extras import counter, installed, missing
 
 _MOST_LISTED = 8
 
@@ -212,10 +212,11 @@ def _at_rest_only(said: object) -> bool:
 def _without_extra(policies: Sequence[ResolvedPolicy]) -> Iterator[str]:
     """Tell of observers that are asked for and whose package is not installed."""
     for policy in policies:
-        for field in NEEDS:
+        for field in ("tracing", "metrics", "logging"):
             said = policy.fields[field]
-            if said.value is not None and not installed(field):
-                yield f"{field} of {said.source}: {missing(field)}"
+            needed = counter(field, policy.metrics_to)
+            if said.value is not None and not installed(needed):
+                yield f"{field} of {said.source}: {missing(needed)}"
 
 
 def _handler(endpoint: EndpointLike) -> object:

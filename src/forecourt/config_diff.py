@@ -20,6 +20,7 @@ from forecourt.policies.quantities import exact
 from forecourt.policies.rate_limit import RateLimit
 from forecourt.policies.telemetry import Logging, Metrics, Tracing
 from forecourt.policies.wording import shown, spelt
+from forecourt.telemetry.extras import counter
 
 _NO_PROTECTION = frozenset({"cache", "deprecation", "invalidates", "logging", "metrics", "offload", "priority"})
 _NO_PROTECTION |= {"maintenance", "retry", "tracing"}
@@ -132,7 +133,9 @@ def _value(held: Held, field: str) -> object:
     if not isinstance(held, ResolvedPolicy):
         return (held or {}).get(field)
     said = held.fields[field]
-    return observer(field, said, _OBSERVERS[field]) if field in _OBSERVERS else said.value
+    if field not in _OBSERVERS:
+        return said.value
+    return observer(counter(field, held.metrics_to), said, _OBSERVERS[field])
 
 
 def _default(config: JobConfig) -> Held:

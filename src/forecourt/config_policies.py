@@ -24,7 +24,7 @@ from forecourt.policies.security import Security
 from forecourt.policies.telemetry import Logging, Metrics, Tracing
 from forecourt.policies.timeout import Timeout
 from forecourt.policies.wording import Words, spelt
-from forecourt.telemetry.extras import installed
+from forecourt.telemetry.extras import counter, installed
 
 Said = TypeVar("Said")
 
@@ -60,12 +60,14 @@ class FieldSource(NamedTuple):
 class ResolvedPolicy:
     """What protects one endpoint, field by field.
 
-    `skipped` says, a line each, what a glob or the default asks for and this endpoint cannot have.
+    `skipped` says, a line each, what a glob or the default asks for and this endpoint cannot have; `metrics_to` what
+    the config counts with.
     """
 
     endpoint: str
     fields: Mapping[str, FieldSource]
     skipped: tuple[str, ...] = ()
+    metrics_to: str = "prometheus"
 
     @property
     def rate_limit(self) -> tuple[RateLimit, ...]:
@@ -121,7 +123,7 @@ class ResolvedPolicy:
     @property
     def metrics(self) -> Metrics | None:
         """How it is counted; None when off. Where no one says anything it is on if its extra is installed."""
-        return observer("metrics", self.fields["metrics"], Metrics)
+        return observer(counter("metrics", self.metrics_to), self.fields["metrics"], Metrics)
 
     @property
     def logging(self) -> Logging | None:
@@ -174,10 +176,16 @@ class Glob(NamedTuple):
 class Policies:
     """The endpoint policies of a config, ready to be looked up by an endpoint's name."""
 
-    def __init__(self, endpoints: Mapping[str, EndpointPolicy], default: EndpointPolicy | None) -> None:
+    def __init__(
+        self,
+        endpoints: Mapping[str, EndpointPolicy],
+        default: EndpointPolicy | None,
+        metrics_to: str = "prometheus",
+    ) -> None:
         self.endpoints = {name: policy for name, policy in endpoints.items() if not is_glob(name)}
         self.globs = {_glob(name): policy for name, policy in endpoints.items() if is_glob(name)}
         self.default = default
+        self._metrics_to = metrics_to
 
     def unrouted(self) -> ResolvedPolicy:
         """Return what holds for requests that no route matches: the default observes them, all else is off."""
@@ -186,7 +194,7 @@ class Policies:
         for field in ("tracing", "metrics", "logging"):
             said = getattr(self.default, field, None)
             fields[field] = off if said is None else _source(said, "default")
-        return ResolvedPolicy("", fields)
+        return ResolvedPolicy("", fields, metrics_to=self._metrics_to)
 
     def name(self, endpoint: str) -> bool:
         """Return whether anything in the config is about this endpoint: its name, a glob or the default."""
@@ -206,7 +214,7 @@ class Policies:
         if nobodys_keys(fields) and not fields["idempotency"].source.startswith("endpoint"):
             skipped += (f"idempotency of {fields['idempotency'].source}: anonymous callers need a key of their own",)
             fields["idempotency"] = FieldSource(None, fields["idempotency"].source)
-        return ResolvedPolicy(name, fields, skipped)
+        return ResolvedPolicy(name, fields, skipped, self._metrics_to)
 
     def _globs(self, name: str) -> dict[Glob, EndpointPolicy]:
         return {glob: policy for glob, policy in self.globs.items() if glob.pattern.fullmatch(name)}
@@ -236,11 +244,11 @@ def limits(value: object) -> tuple[RateLimit, ...]:
     return value if isinstance(value, tuple) else ()
 
 
-def observer(field: str, said: FieldSource, model: type[Observer]) -> Observer | None:
-    """Return what an observer is told to do; where no one says anything it does what it can."""
+def observer(needed: str, said: FieldSource, model: type[Observer]) -> Observer | None:
+    """Return what an observer is told to do; where no one says anything it does what it can with what is `needed`."""
     if isinstance(said.value, model):
         return said.value
-    return model() if said.source == NO_ONE and installed(field) else None
+    return model() if said.source == NO_ONE and installed(needed) else None
 
 
 def _glob(text: str) -> Glob:

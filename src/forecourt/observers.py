@@ -8,7 +8,6 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from forecourt.config import JobConfig, ResolvedPolicy
@@ -26,7 +25,7 @@ from forecourt.runtime import Runtime
 from forecourt.stores.observed import Trips
 from forecourt.telemetry.counting import Counting
 from forecourt.telemetry.exposition import endpoint_of
-from forecourt.telemetry.extras import installed
+from forecourt.telemetry.extras import METER, counter, installed
 from forecourt.types import ASGIApp
 
 if TYPE_CHECKING:
@@ -57,7 +56,7 @@ class Observers:
         self._layers = layers
         self._runtime = runtime
         self._config = runtime.config
-        wanted = {name for name in NAMES if name in layers and installed(name) and _is_used(self._config, name)}
+        wanted = {name for name in NAMES if self._is_wanted(name)}
         self._logs = self._logs_around(app) if "logging" in wanted else None
         app = self._logs or app
         self._metrics = self._metrics_around(app) if "metrics" in wanted else None
@@ -97,8 +96,14 @@ class Observers:
         return [
             f"{name}: was off for all endpoints when the service started; it needs a restart"
             for name, observer in built.items()
-            if observer is None and name in self._layers and installed(name) and _is_used(self._config, name)
+            if observer is None and self._is_wanted(name)
         ]
+
+    def _is_wanted(self, name: str) -> bool:
+        """Tell whether an observer is in the stack, can be had, and has something to see."""
+        needed = counter(name, self._config.telemetry.metrics_to)
+        # A meter is asked for by name, so that its absence stops the start.
+        return name in self._layers and (needed == METER or installed(needed)) and _is_used(self._config, name)
 
     def around_handler(self, app: ASGIApp, endpoint: Endpoint | None, policy: ResolvedPolicy | None) -> ASGIApp:
         """Return the handler's app with a span of its own, where it is to have one."""
@@ -164,7 +169,7 @@ class Observers:
 def _families(telemetry: Telemetry) -> Counting:
     """Return what counts, as the config says; each needs an extra."""
     if telemetry.metrics_to == "opentelemetry":
-        if find_spec("opentelemetry") is None:
+        if not installed(METER):
             raise ConfigError("telemetry.metrics_to: \"opentelemetry\" needs it: pip install 'forecourt[otel]'")
         from forecourt.telemetry.meter import Metered  # noqa: PLC0415  # the extra `otel` is optional
 

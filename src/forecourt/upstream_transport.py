@@ -94,7 +94,8 @@ class UpstreamTransport(httpx.AsyncBaseTransport):
             return None
         if isinstance(error, httpx.HTTPStatusError):
             return Failure(self.name, late=False) if error.response.status_code >= 500 else None
-        return Failure(self.name, late=isinstance(error, httpx.TimeoutException)) if _is_failure(error) else None
+        late = isinstance(error, httpx.TimeoutException)
+        return Failure(self.name, late) if late or isinstance(error, _FAILURES) else None
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Answer with the head of the last attempt's answer; raises CircuitOpen or what httpx raises."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import sys
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ from opentelemetry.sdk.metrics.export import HistogramDataPoint, InMemoryMetricR
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
-from starlette.routing import Mount, Route
+from starlette.routing import Mount, Route, WebSocketRoute
 
 from forecourt import (
     Accounts,
@@ -23,6 +24,7 @@ from forecourt import (
     EndpointPolicy,
     FixedWindow,
     JobConfig,
+    Metrics,
     PolicyMiddleware,
     Quota,
     Retry,
@@ -31,10 +33,12 @@ from forecourt import (
 )
 from forecourt.config_databases import Spent
 from forecourt.stores.observed import Trip
+from forecourt.telemetry import extras
 from forecourt.telemetry.meter import Metered
-from tests.asgi import call, get, http
+from tests.asgi import call, get, http, websocket
+from tests.layers.test_observers import SECRET, breaks, told
 from tests.observing import sdk
-from tests.services import starlette, text
+from tests.services import echo, starlette, text
 
 QUIET = EndpointPolicy(tracing="off", logging="off")
 OTEL = Telemetry(metrics_to="opentelemetry")
@@ -270,9 +274,57 @@ async def test_durations_know_their_trace(collected: Collected, monkeypatch: pyt
     assert collected.traces("http.server.request.duration") == {trace_id}
 
 
+async def test_a_websocket_is_no_request_of_http(collected: Collected) -> None:
+    """A conversation of an hour says nothing of how fast answers are: only our own metrics count it."""
+    config = JobConfig(default=QUIET, telemetry=OTEL)
+    app = starlette(config, WebSocketRoute("/ws", echo, name="talk"))
+    await call(app, websocket("/ws"))
+    said = {"forecourt.endpoint": "talk", "forecourt.outcome": "ok", "http.response.status_code": 101}
+    assert collected.points("forecourt.requests") == [(said, 1)]
+    assert "http.server" not in collected.text()
+
+
+async def test_a_secret_is_seen_nowhere(collected: Collected) -> None:
+    """Planted wherever a caller can put one, and in what exceptions say, it is in no metric."""
+    policy = EndpointPolicy(rate_limit=FixedWindow(limit=2, window=60, key="header:x-api-key"), logging="off")
+    config = JobConfig(default=policy, telemetry=OTEL)
+    app = starlette(config, Route("/break", breaks, name="breaks", methods=["POST"]))
+    assert (await told(app, secret=SECRET)).status == 500
+    await call(app, http(f"/{SECRET}", SECRET))
+    assert "breaks" in collected.text()
+    assert SECRET not in collected.text()
+
+
+async def test_the_sdk_keeps_no_config_alive(collected: Collected) -> None:
+    """A stack that has counted goes with its config, though the SDK's meter lives on."""
+    config = JobConfig(default=QUIET, telemetry=OTEL)
+    app = starlette(config, Route("/", text, name="work"))
+    await get(app, "/")
+    assert collected.size() > 0
+    gone = weakref.ref(config)
+    del config, app
+    for _ in range(3):  # what only weak references led to goes in a later round
+        gc.collect()
+    assert gone() is None
+
+
+async def test_it_needs_nothing_of_prometheus(collected: Collected, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With OpenTelemetry's API and no prometheus-client, requests are counted: unsaid, and where it is asked for."""
+    monkeypatch.setitem(sys.modules, "prometheus_client", None)
+    extras.installed.cache_clear()
+    try:
+        assert not extras.installed("metrics")
+        for policy in (QUIET, QUIET.model_copy(update={"metrics": Metrics(sizes=False)})):
+            config = JobConfig(default=policy, telemetry=OTEL)
+            await get(starlette(config, Route("/", text, name="work")), "/")
+    finally:
+        extras.installed.cache_clear()
+    assert [value for _, value in collected.points("forecourt.requests")] == [2]
+
+
 def test_without_opentelemetry_the_start_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     """The error names the setting and the extra."""
-    monkeypatch.setattr(observers, "find_spec", lambda _: None)
+    monkeypatch.setattr(observers, "installed", lambda _: False)
     config = JobConfig(default=EndpointPolicy(), telemetry=OTEL)
     with pytest.raises(ConfigError, match=r"telemetry\.metrics_to.*forecourt\[otel\]"):
         PolicyMiddleware(Starlette(), config=config)

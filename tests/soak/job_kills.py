@@ -300,6 +300,7 @@ class Trials:
         late = time.monotonic() + seconds
         left = [name for name in names if name not in self._known_to_end]
         while left and time.monotonic() < late:
+            self._wake()  # what a frozen worker has of a broker's is nobody else's
             records = [await self._look(name) for name in left]
             left = [name for name, record in zip(left, records, strict=True) if record is None or not record.ended]
             await asyncio.sleep(0.05)

@@ -95,11 +95,18 @@ class Refused(NamedTuple):
 
 @dataclass(slots=True)
 class Closed:
-    """All calls run; `in_row` have failed one after another."""
+    """All calls run; `in_row` have failed one after another.
+
+    `permit` is for all of them, where nobody asks how long they take.
+    """
 
     generation: int
     window: Window | None
     in_row: int = 0
+    permit: Permit = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        self.permit = Permit(self.generation, 0)
 
 
 @dataclass(slots=True)
@@ -134,15 +141,29 @@ State = Closed | Open | HalfOpen
 class Circuit:
     """One circuit: where it stands, and how calls move it."""
 
-    __slots__ = ("_random", "_rules", "state")
+    __slots__ = ("_random", "_rules", "_timed", "state")
 
     def __init__(self, rules: Rules, random: Callable[[], float]) -> None:
         self._rules = rules
         self._random = random
+        self._timed = rules.slow_call is not None
         self.state: State = Closed(0, rules.recording())
 
     def __repr__(self) -> str:
         return f"<Circuit {self.state}>"
+
+    def admit_closed(self) -> Permit | None:
+        """Let a call run without a look at the clock; None where only `admit` can say."""
+        state = self.state
+        return state.permit if type(state) is Closed and not self._timed else None
+
+    def settle_closed(self, permit: Permit) -> bool:
+        """Learn, without a look at the clock, that a call has succeeded; False where only `settle` can."""
+        state = self.state
+        if type(state) is not Closed or state.window is not None or permit.generation != state.generation:
+            return False
+        state.in_row = 0
+        return True
 
     def admit(self, now: int) -> Permit | Refused:
         """Let a call run, or not."""

@@ -1,14 +1,23 @@
-"""Which observers can be had: each needs a package that is an extra."""
+"""Which observers can be had: each needs a package that is an extra, metrics the one that they are counted with."""
 
 from functools import cache
 from importlib.util import find_spec
 
+METER = "meter"
+"""What counts instead of `metrics`, where the config says `metrics_to = "opentelemetry"`."""
+
 NEEDS = {
     "tracing": ("opentelemetry.instrumentation.asgi", "otel"),
     "metrics": ("prometheus_client", "metrics"),
+    METER: ("opentelemetry.metrics", "otel"),
     "logging": ("structlog", "logs"),
 }
-"""Field of an endpoint policy → the module it needs, and the extra that brings it."""
+"""Field of an endpoint policy, or `METER` → the module it needs, and the extra that brings it."""
+
+
+def counter(field: str, metrics_to: str) -> str:
+    """Return what to look up for a field of an endpoint policy: the field, or what counts instead of it."""
+    return METER if field == "metrics" and metrics_to == "opentelemetry" else field
 
 
 @cache

@@ -4,6 +4,7 @@ Where the semantic conventions have a metric it has their name, unit and attribu
 `http.server.active_requests`, `http.server.request.body.size`, `http.server.response.body.size`,
 `db.client.operation.duration`); all others begin with the config's prefix. Attributes are bounded, as labels are: of a
 request its method where HTTP knows it, else `_OTHER`, its scheme, its route's template, its status; never its path.
+A WebSocket is no request of HTTP's: it is counted by our own metrics, and by none of `http.server`.
 
 The meter is that of the process's meter provider; while none is set up nothing is kept. Durations carry their trace's
 id by the SDK's own exemplars: the span is current when they are recorded. What is only counted when somebody looks is
@@ -199,22 +200,21 @@ class MeteredEndpoint:
         """Count a request that arrives."""
         if self._families.loop is None:
             self._families.loop = asyncio.get_running_loop()
-        self._families.in_progress.add(1, self._asked(scope))
+        if scope["type"] == "http":
+            self._families.in_progress.add(1, self._asked(scope))
 
     def ended(self, scope: Scope, outcome: str, status: int, seconds: float, _trace_id: str | None) -> None:
         """Count a request that is over; the SDK takes exemplars from the span that is current."""
+        ended: dict[str, AttributeValue] = {"http.response.status_code": status, "forecourt.outcome": outcome}
+        self._families.requests(1, {**self._own, **ended})
+        if scope["type"] != "http":
+            return
         asked = self._asked(scope)
         self._families.in_progress.add(-1, asked)
-        said = {
-            **asked,
-            **self._route,
-            "http.response.status_code": status,
-            "forecourt.outcome": outcome,
-        }
+        said = {**asked, **self._route, **ended}
         if status >= 500:
             said["error.type"] = str(status)
         self._families.durations.record(seconds, said)
-        self._families.requests(1, {**self._own, "forecourt.outcome": outcome, "http.response.status_code": status})
 
     def leaves(self, left: float | None, balance: int | None) -> None:
         """Count what its caller has left: the least share of a limit, and credits, where they are known."""
@@ -225,6 +225,8 @@ class MeteredEndpoint:
 
     def carried(self, scope: Scope, received: int, sent: int) -> None:
         """Count the bytes of its bodies."""
+        if scope["type"] != "http":
+            return
         said = {**self._asked(scope), **self._route}
         self._families.received.record(received, said)
         self._families.sent.record(sent, said)
