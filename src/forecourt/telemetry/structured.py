@@ -60,7 +60,7 @@ def bound(request_id: str, endpoint: str, trace_id: str | None) -> Tokens:
 
 
 def unbound(tokens: Tokens) -> None:
-    """Bind again what was bound before, unless that context is gone: a coroutine that is dropped is closed in another."""
+    """Bind again what was bound before, unless its context is gone: a dropped coroutine is closed in another."""
     try:
         for token in tokens:
             token.var.reset(token)
