@@ -2,12 +2,14 @@
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
 from tests.brokers import Pulsar
 from tests.core.bench import examples
+from tests.postgres import Postgres, binaries
 from tests.servers import Cluster, Valkey
 
 pytest.register_assert_rewrite("forecourt.testing.store_contract")
@@ -44,6 +46,29 @@ def valkey_cluster(valkey_cluster_servers: Cluster) -> Cluster:
     """An empty cluster of three primaries, all slots served."""
     valkey_cluster_servers.clear()
     return valkey_cluster_servers
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[Postgres]:
+    """A server that runs as long as the tests do; tests ask for `postgres`."""
+    if binaries() is None:
+        pytest.skip("PostgreSQL is not installed: apt-get install postgresql")
+    with Postgres() as server:
+        yield server
+
+
+@pytest.fixture
+def postgres(postgres_server: Postgres) -> Iterator[Postgres]:
+    """A running server, which a test may stop."""
+    postgres_server.start()
+    yield postgres_server
+    postgres_server.start()
+
+
+@pytest.fixture
+def sqlite(tmp_path: Path) -> str:
+    """The address of a new SQLite file."""
+    return f"sqlite+aiosqlite:///{tmp_path / 'test.sqlite3'}"
 
 
 @pytest.fixture(scope="session")

@@ -27,9 +27,13 @@ def binaries() -> Path | None:
 
 
 class Postgres:
-    """One server; it runs from `start()`, which entering the context calls, to `stop()`."""
+    """One server; it runs from `start()`, which entering the context calls, to `stop()`.
 
-    def __init__(self) -> None:
+    `primary`: it is a standby of that running one, by streaming replication.
+    """
+
+    def __init__(self, primary: "Postgres | None" = None) -> None:
+        self._primary = primary
         programs = binaries()
         assert programs is not None
         self._programs = programs
@@ -46,8 +50,12 @@ class Postgres:
     def __enter__(self) -> Self:
         if self._user is not None:
             shutil.chown(self.path, self._user)
-        given = ("-U", "tester", "-A", "trust", "-N", "--no-locale", "-E", "UTF8", "-D", str(self.path / "data"))
-        self._run("initdb", *given).wait()
+        place = ("-U", "tester", "-N", "-D", str(self.path / "data"))
+        if self._primary is None:
+            self._run("initdb", *place, "-A", "trust", "--no-locale", "-E", "UTF8").wait()
+        else:
+            source = ("-h", HOST, "-p", str(self._primary.port))
+            self._run("pg_basebackup", *place, *source, "-R", "-c", "fast", "-X", "stream").wait()
         self.start()
         return self
 

@@ -7,12 +7,10 @@
 import os
 import tempfile
 from pathlib import Path
-from typing import Annotated
 
-from fastapi import Depends, FastAPI, HTTPException
-from sqlalchemy import literal, select
-from sqlalchemy.ext.asyncio import AsyncSession
+from fastapi import FastAPI
 
+from examples.observability.handlers import routes
 from forecourt import (
     Accounts,
     CircuitBreaker,
@@ -28,7 +26,6 @@ from forecourt import (
     Retry,
     TokenBucket,
 )
-from forecourt.db import session
 
 _SQLITE = f"sqlite+aiosqlite:///{Path(tempfile.gettempdir(), 'watched.sqlite3')}"
 
@@ -52,35 +49,6 @@ config = JobConfig(
 
 app = FastAPI(title="Watched")
 app.add_middleware(PolicyMiddleware, config=config)
+app.include_router(routes)
 app.mount("/metrics", config.metrics, name="metrics")
 app.mount("/jobs", config.jobs, name="jobs")
-
-
-@app.get("/quotes/{symbol}")
-async def quote(symbol: str) -> dict[str, str]:
-    """Answer, often."""
-    return {"symbol": symbol}
-
-
-@app.post("/reports")
-async def report() -> dict[str, str]:
-    """Answer, for credits."""
-    return {"report": "made"}
-
-
-@app.get("/flaky")
-async def flaky() -> None:
-    """Answer 503, as a handler does whose upstream is gone."""
-    raise HTTPException(503)
-
-
-@app.get("/records/{record_id}")
-async def record(record_id: int, session: Annotated[AsyncSession, Depends(session)]) -> dict[str, int | None]:
-    """Ask the database."""
-    return {"id": await session.scalar(select(literal(record_id)))}
-
-
-@app.post("/digests")
-async def digest() -> dict[str, str]:
-    """Answer as a job."""
-    return {"digest": "made"}

@@ -28,6 +28,10 @@ Let it stall: 504 within a second instead of 5 seconds and a 504 of httpx's own 
   sleep 3; curl -sX PUT {upstream}/script -d '["stall"]'
   time curl -s http://127.0.0.1:{port}/quotes/ACME; time curl -s http://127.0.0.1:{port}/bare/ACME
 
+A file passes through in both directions, piece by piece; nothing here holds all of it.
+  head -c 20000000 /dev/urandom > chart; curl -sT chart http://127.0.0.1:{port}/charts/may -o /dev/null
+  curl -s http://127.0.0.1:{port}/charts/may | cmp - chart && echo the same
+
 Let it come back: within the breaker's wait the quotes are there again.
   curl -sX PUT {upstream}/script -d '[200]'; sleep 3; curl -i http://127.0.0.1:{port}/quotes/ACME
 

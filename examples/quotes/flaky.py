@@ -1,7 +1,8 @@
 """A server on loopback that does what its script says: answers, errors, stalls, resets, bodies that break off.
 
-`GET /quotes/…` is a call; `PUT /script` with a list of moods in JSON says what the next ones meet, the last mood for
-ever; `GET /calls` says how many there were.
+`GET /quotes/…` is a call, and so are `PUT` and `GET /files/…`, of files that it keeps; `PUT /script` with a list of
+moods in JSON says what the next ones meet, the last mood for ever; `GET /calls` says how many there were, and how many
+bytes of files have come.
 """
 
 import asyncio
@@ -11,6 +12,9 @@ from contextlib import asynccontextmanager
 
 Mood = int | str
 """A status; or `stall` (no answer), `reset`, `half` (a body that breaks off), `drip` (one that stalls), `events`."""
+
+PRICE = b'{"price": 42}'
+_PIECE = 65_536
 
 MOODS = frozenset({"stall", "reset", "half", "drip", "events"})
 
@@ -24,6 +28,8 @@ class Flaky:
         self.fields: dict[str, str] = {}
         self.go_on = asyncio.Event()
         self.url = ""
+        self.received = 0
+        self._files: dict[str, bytes] = {}
         self._open: dict[asyncio.Task[None] | None, asyncio.StreamWriter] = {}
 
     @property
@@ -54,8 +60,7 @@ class Flaky:
         self._open[asyncio.current_task()] = writer
         try:
             while head := (await reader.readuntil(b"\r\n\r\n")).decode("latin-1"):
-                lengths = [line for line in head.lower().split("\r\n") if line.startswith("content-length:")]
-                body = await reader.readexactly(int(lengths[0].partition(":")[2])) if lengths else b""
+                body = await self._body(head.lower(), reader)
                 if not await self._answer(head, body, writer):
                     return
         except (asyncio.IncompleteReadError, ConnectionError):
@@ -64,24 +69,47 @@ class Flaky:
             del self._open[asyncio.current_task()]
             writer.close()
 
+    async def _body(self, head: str, reader: asyncio.StreamReader) -> bytes:
+        """Read a request's body, and count what comes of files as it does."""
+        pieces: list[bytes] = []
+        lengths = [line for line in head.split("\r\n") if line.startswith("content-length:")]
+        left = int(lengths[0].partition(":")[2]) if lengths else 0
+        chunked = "transfer-encoding: chunked" in head
+        while left or chunked:
+            if chunked and not left:
+                left = int((await reader.readuntil(b"\r\n")).split(b";")[0], 16)
+                chunked = left > 0
+            pieces.append(await reader.readexactly(min(left, _PIECE)))
+            left -= len(pieces[-1])
+            self.received += len(pieces[-1]) if "put /files/" in head else 0
+            if "transfer-encoding: chunked" in head and not left:
+                await reader.readexactly(2)
+        return b"".join(pieces)
+
     async def _answer(self, head: str, body: bytes, writer: asyncio.StreamWriter) -> bool:
         """Answer one request; return whether the connection may be used again."""
         method, path, _ = head.split(" ", 2)
         if (method, path) == ("PUT", "/script"):
             return await self._told(body, writer)
         if path == "/calls":
-            return await _write(writer, 200, json.dumps({"calls": self.calls}).encode())
+            return await _write(writer, 200, json.dumps({"calls": self.calls, "received": self.received}).encode())
         self.heads.append(head.lower())
         mood = self.script.pop(0) if len(self.script) > 1 else self.script[0]
+        content = PRICE
+        if path.startswith("/files/"):
+            if method == "PUT":
+                self._files[path] = body
+            content = b"{}" if method == "PUT" else self._files.get(path, b"")
+            mood = 404 if not content and mood == 200 else mood
         if isinstance(mood, int):
-            price = b'{"price": 42}' if mood < 400 else b'{"error": "by script"}'
-            return await _write(writer, mood, price, self.fields)
+            return await _write(writer, mood, content if mood < 400 else b'{"error": "by script"}', self.fields)
         if mood == "reset":
             writer.transport.abort()
             return False
         if mood != "stall":
             kind = b"text/event-stream" if mood == "events" else b"application/json"
-            writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: " + kind + b"\r\ncontent-length: 13\r\n\r\n" + b'{"pri')
+            length = b"\r\ncontent-length: %d\r\n\r\n" % len(content)
+            writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: " + kind + length + content[: len(content) // 2 - 1])
             await writer.drain()
         if mood != "half":
             await self.go_on.wait()

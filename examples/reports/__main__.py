@@ -38,23 +38,28 @@ The same key is the same job:  -H 'idempotency-key: may'          Stop: Ctrl-C
 
 def main() -> None:
     """Serve until stopped, with workers beside where the queue is outside of the process."""
-    parser = argparse.ArgumentParser(prog="demo reports", description="The reports service, whose handler is a job.")
+    serve("reports", "The reports service, whose handler is a job.", TRY)
+
+
+def serve(name: str, description: str, words: str) -> None:
+    """Serve an example whose handlers are jobs; `words` are printed first."""
+    parser = argparse.ArgumentParser(prog=f"demo {name}", description=description)
     parser.add_argument("--store", default="memory://", help="where jobs wait, such as redis://127.0.0.1:6379")
     parser.add_argument("--workers", type=int, default=1, help="processes that run jobs; with memory:// the API's own")
     given = parser.parse_args()
     port = int(os.environ.get("PORT", "8000"))
     os.environ["FORECOURT_STORE"] = given.store
-    os.environ.setdefault("REPORTS_KEY", secrets.token_hex(32))
+    os.environ.setdefault(f"{name.upper()}_KEY", secrets.token_hex(32))
     secret = base64.b64encode(secrets.token_bytes(32)).decode()
-    os.environ.setdefault("REPORTS_WEBHOOK_SECRET", f"whsec_{secret}")
+    os.environ.setdefault(f"{name.upper()}_WEBHOOK_SECRET", f"whsec_{secret}")
     inside = given.store.startswith("memory:")
     workers = "this process" if inside else f"{given.workers} worker(s)"
-    print(TRY.format(port=port, store=given.store.rpartition("@")[2], workers=workers), flush=True)
-    command = [sys.executable, "-m", "forecourt.cli", "worker", "examples.reports.app:app"]
+    print(words.format(port=port, store=given.store.rpartition("@")[2], workers=workers), flush=True)
+    command = [sys.executable, "-m", "forecourt.cli", "worker", f"examples.{name}.app:app"]
     fleet = None if inside else subprocess.Popen([*command, "--processes", str(given.workers)])
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # uvicorn raises it again when it has stopped
     try:
-        uvicorn.run("examples.reports.app:app", port=port, log_level="warning", access_log=False)
+        uvicorn.run(f"examples.{name}.app:app", port=port, log_level="warning", access_log=False)
     finally:
         if fleet is not None:
             fleet.terminate()

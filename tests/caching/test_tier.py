@@ -47,6 +47,14 @@ def test_variants_of_one_key_are_bounded() -> None:
     assert tier.weight == 0
 
 
+def test_equal_values_of_other_fields_select_nothing() -> None:
+    """Whoever chose by fields that the key was kept under once must choose anew."""
+    tier = Tier(10**6)
+    tier.put(("k",), (b"fr",), entry(names=(b"accept-language",)), ())
+    assert tier.get(("k",), (b"fr",), (b"accept-language",)) is not None
+    assert tier.get(("k",), (b"fr",), (b"x-flavour",)) is None
+
+
 def test_what_was_asked_for_before_a_cut_is_invalid_whenever_it_arrives() -> None:
     """Tags are cut one by one; everything, when it is not known what."""
     tier = Tier(10**6)

@@ -3,9 +3,11 @@
 import asyncio
 import random
 
+import httpx2
 import pytest
 from sqlalchemy import func, insert, select, update
 
+from forecourt import Database
 from forecourt.db import cached, session
 from tests.db.service import KEPT, Note, Record, policies, running
 from tests.servers import Valkey
@@ -162,3 +164,39 @@ async def test_another_process_sees_an_eviction(database: str, valkey: Valkey) -
             await writer.put("/records/1/second")
             await asyncio.sleep(0.05)
             assert (await reader.get("/records/1")).json() == "second"
+
+
+async def test_no_process_reads_what_was_before_for_longer_than_it_may(database: str, valkey: Valkey) -> None:
+    """A history over two services on one store: the one that wrote never, the other 50 ms later no more.
+
+    Reads of both kinds of what is kept race the commits, so that fills are under way while they evict.
+    """
+    first = kept(databases={"main": Database(url=database, pool_timeout=20)}, store=valkey.url)
+    second = kept(databases={"main": Database(url=database, pool_timeout=20)}, store=valkey.url)
+    commits = [(0.0, 0)]
+    shuffle = random.Random(11)
+    loop = asyncio.get_running_loop()
+
+    async def write(client: httpx2.AsyncClient) -> None:
+        for number in range(1, 16):
+            assert (await client.put(f"/records/1/{number}")).status_code == 200
+            commits.append((loop.time(), number))
+            await asyncio.sleep(shuffle.random() * 0.08)
+
+    async def read(client: httpx2.AsyncClient, path: str, late: float) -> int:
+        reads = 0
+        while commits[-1][1] < 15:
+            least = max(number for at, number in commits if at <= loop.time() - late)
+            answer = (await client.get(path)).json()
+            assert int(answer[0] if isinstance(answer, list) else answer) >= least, f"{path} after {late}"
+            reads += 1
+            await asyncio.sleep(shuffle.random() * 0.004)
+        return reads
+
+    async with running(first) as writer:
+        await writer.post("/records/0")
+        async with running(second, fresh=False) as other:
+            reading = [(writer, 0.0), (other, 0.05)]
+            reads = [read(client, path, late) for client, late in reading for path in ("/records", "/records/1")]
+            _, *counts = await asyncio.gather(write(writer), *reads)
+    assert min(count or 0 for count in counts) > 15

@@ -43,6 +43,12 @@ class Quotes:
         number: int = self.upstream.get("/calls").json()["calls"]
         return number
 
+    @property
+    def received(self) -> int:
+        """How many bytes of files have come to the other server."""
+        number: int = self.upstream.get("/calls").json()["received"]
+        return number
+
     def statuses(self, times: int, path: str = "/quotes/ACME") -> list[int]:
         """Ask so many times, one after another."""
         return [self.service.get(path).status_code for _ in range(times)]
@@ -123,6 +129,30 @@ def test_a_stall_costs_callers_no_more_than_the_limit(quotes: Quotes) -> None:
     assert quotes.statuses(1) == [504]
     assert time.monotonic() - begun < 2
     quotes.says(200)
+    assert quotes.statuses(1) == [200]
+
+
+def test_a_file_passes_in_pieces(quotes: Quotes) -> None:
+    """The other server has the beginning before the end is sent, and the client before the end has come."""
+    quotes.says(200)
+    _until(quotes, [200])
+    came: list[int] = []
+
+    def pieces() -> Iterator[bytes]:
+        yield b"a" * 200_000
+        late = time.monotonic() + 10
+        while quotes.received < 200_000 and time.monotonic() < late:
+            time.sleep(0.01)
+        came.append(quotes.received)
+        yield b"b" * 300_000
+
+    assert quotes.service.put("/charts/may", content=pieces()).status_code == 201
+    assert came == [200_000]
+    assert quotes.service.get("/charts/may").content == b"a" * 200_000 + b"b" * 300_000
+    assert quotes.service.get("/charts/june").status_code == 404
+    quotes.says("drip", 200)
+    with quotes.service.stream("GET", "/charts/may") as answer:
+        assert next(answer.iter_bytes(1000)) == b"a" * 1000
     assert quotes.statuses(1) == [200]
 
 

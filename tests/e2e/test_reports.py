@@ -1,50 +1,15 @@
 """The reports example as people run it: a process that serves, workers beside it, and a job from 202 to its result."""
 
 import asyncio
-import os
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 
 import httpx
 import pytest
 
 from forecourt.core.webhooks import secrets_for
 from forecourt.principals import digest
-from tests.jobs.receivers import SECRET, SPELT, Receiver
-from tests.servers import Valkey, free_port
-
-ROOT = Path(__file__).parents[2]
-
-
-@contextmanager
-def served(store: str) -> Iterator[str]:
-    """Serve the example on a free port; return its address."""
-    port = free_port()
-    surroundings = {**os.environ, "PORT": str(port)}
-    surroundings.pop("REPORTS_KEY", None)
-    surroundings["REPORTS_WEBHOOK_SECRET"] = SPELT
-    command = [sys.executable, "-m", "examples.reports", "--store", store, "--workers", "2"]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, env=surroundings, cwd=ROOT) as process:
-        try:
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            process.terminate()
-            process.wait(30)
-
-
-async def answered(client: httpx.AsyncClient) -> None:
-    """Return once the service answers."""
-    async with asyncio.timeout(60):
-        while True:
-            try:
-                await client.get("/health")
-            except httpx.TransportError:
-                await asyncio.sleep(0.05)
-            else:
-                return
+from tests.e2e.demos import answered, served
+from tests.jobs.receivers import SECRET, Receiver
+from tests.servers import Valkey
 
 
 @pytest.mark.slow
@@ -55,7 +20,7 @@ async def test_a_report_is_a_job(place: str, request: pytest.FixtureRequest) -> 
     if place == "valkey":
         valkey: Valkey = request.getfixturevalue("valkey")
         store = valkey.url
-    with served(store) as address:
+    with served("reports", store) as address:
         async with httpx.AsyncClient(base_url=address, timeout=30, trust_env=False) as client:
             await answered(client)
             key = {"idempotency-key": "may"}

@@ -14,6 +14,7 @@ from tests.soak.idempotency_kills import main as kills
 from tests.soak.job_kills import whole
 from tests.soak.results import Result
 from tests.soak.rotation import rotation
+from tests.soak.transaction_kills import transaction_kills
 
 
 def idempotency_kills(trials: int = 300) -> Iterator[Result]:
@@ -48,6 +49,7 @@ SOAKS: dict[str, Callable[[], Iterator[Result]]] = {
     "gone-and-back": faults.gone_and_back,
     "kill-9": faults.kill_9,
     "idempotency-kills": idempotency_kills,
+    "transaction-kills": transaction_kills,
     "job-kills": job_kills,
     "cache-marks": cache_marks,
     "cache-guards": cache_guards,

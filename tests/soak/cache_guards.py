@@ -31,11 +31,15 @@ class Change(NamedTuple):
 
 
 class Guard(NamedTuple):
-    """A guard; `stacks`: of how many processes on one store the requests are made, 1: of one without."""
+    """A guard; `stacks`: of how many processes on one store the requests are made, 1: of one without.
+
+    `kinds`: what they ask for, where it takes a moment that seldom comes.
+    """
 
     name: str
     changes: tuple[Change, ...]
     stacks: int = 1
+    kinds: tuple[str, ...] = ()
 
 
 def _guard(name: str, file: str, line: str, becomes: str, stacks: int = 1) -> Guard:
@@ -105,6 +109,15 @@ GUARDS = (
         "if False:",
         3,
     ),
+    Guard(
+        "names of what is varied on in the process",
+        (
+            Change(
+                ANSWERING, "tier.get(spot.parts, spot.selection, spot.names)", "tier.get(spot.parts, spot.selection)"
+            ),
+        ),
+        kinds=("shifting",),
+    ),
     _guard("followers of a flight look whether it is theirs", ANSWERING, "if selection == outcome.selection and", "if"),
     # What is not kept.
     _guard("private", STORABLE, 'if "private" in said and said["private"] is None:', "if False:"),
@@ -172,6 +185,7 @@ def seen(guard: Guard, package: Path, requests: int = REQUESTS) -> bool:
     try:
         command = [sys.executable, "-m", "tests.soak.cache_marks", "--first", "--seed", "1"]
         command += ["--stacks", str(guard.stacks), "--requests", str(requests)]
+        command += [f"--kind={kind}" for kind in guard.kinds]
         paths = {**os.environ, "PYTHONPATH": f"{package.parent}{os.pathsep}{ROOT}", "PYTHONDONTWRITEBYTECODE": "1"}
         ended = subprocess.run(command, env=paths, cwd=ROOT, capture_output=True, text=True, check=False)
         if ended.returncode and "leak" not in ended.stdout:

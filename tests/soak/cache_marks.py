@@ -34,8 +34,9 @@ VALUES = (None, None, "de", "fr")
 class Requests:
     """Generates requests; some callers and pages are asked for more than others, and often again at once."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, kinds: Sequence[str] = ()) -> None:
         self.chance = random.Random(seed)
+        self._kinds = [*(kinds or KINDS)]
         self._lately: deque[tuple[str, str, str, str, Caller]] = deque(maxlen=8)
 
     def next(self) -> Asked:
@@ -47,7 +48,7 @@ class Requests:
                 caller = self._caller(where)
         else:
             where = "safe" if chance.random() < 0.4 else chance.choice([*PARTITIONS])
-            kind, host = chance.choice([*KINDS]), chance.choice(("test", "test", "test", "other"))
+            kind, host = chance.choice(self._kinds), chance.choice(("test", "test", "test", "other"))
             path = f"/{where}/{kind}/{int(PATHS * chance.random() ** 2)}?{chance.choice(('', '', 'q'))}"
             caller = self._caller(where)
             self._lately.append((where, kind, host, path, caller))
@@ -91,12 +92,13 @@ async def ask(
     between: Callable[[], object] = lambda: None,
     *,
     most: int = 1000,
+    kinds: Sequence[str] = (),
 ) -> Counter[str]:
     """Make so many requests; return how the cache answered, and every leak under "leak …"; after `most` leaks no more.
 
     `between` is called before each request, at which a clock of a test may go on.
     """
-    generated = Requests(seed)
+    generated = Requests(seed, kinds)
     chance = generated.chance
     outcomes: Counter[str] = Counter()
     found: list[str] = []
@@ -132,16 +134,20 @@ def leaks(outcomes: Counter[str]) -> list[str]:
     return [outcome for outcome in outcomes if outcome.startswith("leak")]
 
 
-def in_memory(requests: int, seed: int, *, stacks: int = 1, most: int = 1000) -> Counter[str]:
+def in_memory(
+    requests: int, seed: int, *, stacks: int = 1, most: int = 1000, kinds: Sequence[str] = ()
+) -> Counter[str]:
     """Make the requests of one process by a clock that goes on with each; several stacks share a store."""
     clock = FakeClock()
 
     async def run() -> Counter[str]:
         if stacks == 1:
-            return await ask([stack("memory://", clock=clock)], requests, seed, lambda: clock.advance(0.005), most=most)
-        shared = MemoryStore()
-        apps = [stack("memory://", store=LanedStore(MemoryStore(), shared)) for _ in range(stacks)]
-        return await ask(apps, requests, seed, most=most)
+            apps, between = [stack("memory://", clock=clock)], lambda: clock.advance(0.005)
+        else:
+            shared = MemoryStore()
+            apps = [stack("memory://", store=LanedStore(MemoryStore(), shared)) for _ in range(stacks)]
+            between = lambda: None  # noqa: E731  # as the other
+        return await ask(apps, requests, seed, between, most=most, kinds=kinds)
 
     return asyncio.run(run())
 
@@ -172,12 +178,14 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=1_000_000)
     parser.add_argument("--processes", type=int, default=4)
     parser.add_argument("--stacks", type=int, default=0, help="no server: so many stacks of this process")
+    parser.add_argument("--kind", action="append", default=[], choices=[*KINDS], help="without a server: only these")
     parser.add_argument("--first", action="store_true", help="end at the first leak")
     parser.add_argument("--seed", type=int, default=int.from_bytes(os.urandom(4)))
     given = parser.parse_args()
     print(f"seed {given.seed}")
     if given.stacks:
-        outcomes = in_memory(given.requests, given.seed, stacks=given.stacks, most=1 if given.first else 1000)
+        most = 1 if given.first else 1000
+        outcomes = in_memory(given.requests, given.seed, stacks=given.stacks, most=most, kinds=given.kind)
     else:
         outcomes = on_a_server(given.requests, given.processes, given.seed)
     found = leaks(outcomes)

@@ -25,7 +25,7 @@ from tests.asgi import Answer
 class Kind(NamedTuple):
     """How a handler answers: with these fields (`{call}`: this call's own), for this call alone or for others too.
 
-    `odds`: how often; else as a plain one. `safe_only`: RFC 9111 lets a shared cache keep it, the safe profile does not.
+    `odds`: how often; else as a plain one. `safe_only`: it is not kept in the profile `safe`, and may be in `rfc9111`.
     """
 
     fields: Mapping[str, str] = {}

@@ -60,6 +60,7 @@ def test_soaks_are_listed() -> None:
         "gone-and-back",
         "kill-9",
         "idempotency-kills",
+        "transaction-kills",
         "job-kills",
         "cache-marks",
         "cache-guards",

@@ -46,10 +46,14 @@ class Tier:
         resource = self._resources.get(parts)
         return resource.names if resource is not None else None
 
-    def get(self, parts: Parts, selection: Selection) -> Entry | None:
-        """Return what is kept and valid; a soft cut makes it stale."""
+    def get(self, parts: Parts, selection: Selection, names: tuple[bytes, ...] | None = None) -> Entry | None:
+        """Return what is kept and valid; a soft cut makes it stale.
+
+        `names`: the fields that `selection` is of, unless they are those that `names()` has just returned. Equal values
+        of other fields select nothing.
+        """
         resource = self._resources.get(parts)
-        if resource is None:
+        if resource is None or names not in (None, resource.names):
             return None
         kept = resource.entries.get(selection)
         if kept is None:

@@ -107,7 +107,7 @@ class Once:
         except DBAPIError as error:
             if not _is_missing(error):
                 raise
-            logger.error("%s", unprepared(self._transaction.database))  # noqa: TRY400  # where it is is no matter
+            logger.error("%s", unprepared(self._transaction.database))  # where it is is no matter
             return self._visit.exchange.refuse(UNPREPARED)
         finally:
             await given_back([session])

@@ -190,7 +190,8 @@ class Answering:
         visit.spot.seen = tier.position
         visit.found = NOTHING
         serves = self._caching.tier_serves(self._caching.clock.now())
-        visit.entry = tier.get(visit.spot.parts, visit.spot.selection) if serves else None
+        spot = visit.spot
+        visit.entry = tier.get(spot.parts, spot.selection, spot.names) if serves else None
         if visit.entry is None and self._caching.store is not None:
             self._note(await self._caching.look(visit.spot, self._exchange.id))
             await self._complete()
