@@ -260,6 +260,16 @@ async def test_another_clock_is_told_by_all() -> None:
     assert stands(breaker) == "closed"
 
 
+async def test_slow_calls_open_it() -> None:
+    """Where the policy says what is slow, each call is timed, from when it came in."""
+    breaker, clock = named(fail_max="off", slow_call=2, slow_rate=0.5, minimum_calls=2, window=2)
+    for seconds in (1, 1, 2):
+        assert stands(breaker) == "closed"
+        async with breaker:
+            clock.advance(seconds)
+    assert stands(breaker) == "open"
+
+
 def test_an_observer_listens_once() -> None:
     """The stack that comes later takes the place of the one before it, with breakers that are made already, too."""
     config = JobConfig(endpoints={"pay": EndpointPolicy(circuit_breaker=CircuitBreaker(name="payments"))})
