@@ -6,7 +6,7 @@ from typing import Annotated
 
 import pytest
 from fastapi import Depends, WebSocket
-from sqlalchemy import Integer, TypeDecorator, select, text, type_coerce
+from sqlalchemy import Integer, TypeDecorator, bindparam, select, text, type_coerce
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from starlette.requests import HTTPConnection
 
@@ -17,6 +17,7 @@ from forecourt.db.databases import Databases
 from forecourt.db.databases import running as databases_with
 from forecourt.db.engines import _closed, _operation
 from forecourt.db.opened import all_closed, given_back
+from forecourt.db.queries import _keys
 from forecourt.errors import StoreDown
 from tests.asgi import call, websocket
 from tests.db.service import Record, Session, client, create_tables, lived, policies, running, service
@@ -123,6 +124,23 @@ async def test_queries_of_any_kind_are_kept(sqlite: str, monkeypatch: pytest.Mon
             with pytest.raises(ForecourtError, match="needs a session of"):
                 await cached(foreign, select(Record.id), ttl=60)
         await engine.dispose()
+
+
+async def test_a_statement_is_known_again_by_its_values_of_now(sqlite: str) -> None:
+    """One that is used again is remembered; one whose values are asked for each time is not."""
+    wanted = [1]
+    asks = select(Record.title).where(Record.id == bindparam("own", callable_=lambda: wanted[0], type_=Integer))
+    same = select(Record.title).where(Record.id == 1)
+    async with running(plain(databases={"main": sqlite})):
+        async with session() as opened:
+            opened.add_all([Record(id=1, title="a"), Record(id=2, title="b")])
+        async with session() as opened:
+            for title in ("a", "b", "a"):
+                assert await cached(opened, asks, ttl=60) == ((title,),)
+                assert await cached(opened, same, ttl=60) == (("a",),)
+                wanted[0] = 3 - wanted[0]
+    assert same in _keys
+    assert asks not in _keys
 
 
 async def test_sessions_still_being_closed_are_waited_for(database: str) -> None:
