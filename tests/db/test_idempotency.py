@@ -8,11 +8,11 @@ import httpx2
 import pytest
 from fastapi import Body, FastAPI, HTTPException
 from fastapi.responses import StreamingResponse
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 
 from forecourt import ConfigError, EndpointPolicy, Idempotency, JobConfig, Offload, PolicyMiddleware
 from forecourt.db import session as sessions
-from forecourt.db.idempotency import records
+from forecourt.db.idempotency import Once, TakenError, records
 from forecourt.inspection import inspect
 from forecourt.policies.database import Database
 from forecourt.stores.contract import Settlement
@@ -56,7 +56,7 @@ class Service:
         once = EndpointPolicy(idempotency=policy)
         self.config = JobConfig(
             default=quiet,
-            endpoints={"make": once, "stream": once, "idle": once},
+            endpoints=dict.fromkeys(("make", "stream", "idle", "unused", "events"), once),
             databases={"main": Database(url=database) if retries else Database(url=database, retry="off")},
         )
         self.app = FastAPI(lifespan=self._prepared)
@@ -83,6 +83,20 @@ class Service:
                     yield b"x" * 50
 
             return StreamingResponse(parts())
+
+        @self.app.post("/unused")
+        async def unused(session: Session) -> str:
+            self.runs += 1
+            return f"nothing of {session.bind is not None}"
+
+        @self.app.post("/events")
+        async def events(session: Session) -> StreamingResponse:
+            session.add(Note(record_id=1))
+
+            async def parts() -> AsyncIterator[bytes]:
+                yield b"data: 1\n\n"
+
+            return StreamingResponse(parts(), media_type="text/event-stream")
 
         @self.app.post("/idle")
         async def idle() -> str:
@@ -224,7 +238,52 @@ async def test_a_handler_without_a_transaction_leaves_the_table_alone(sqlite: st
     service = Service(sqlite)
     async with service.running() as calling:
         assert (await post(calling, "/idle")).json() == "nothing"
+        assert (await post(calling, "/unused", key="k2")).status_code == 200, "a session that was not used is none"
         assert await made() == (0, 0)
+
+
+async def test_an_event_stream_is_committed_as_it_begins(database: str) -> None:
+    """It is not kept, so its record is a tombstone, and what it sends is held up by nothing."""
+    service = Service(database)
+    async with service.running() as calling:
+        assert (await post(calling, "/events")).content == b"data: 1\n\n"
+        assert await made() == (1, 1)
+
+
+async def test_an_answer_that_cannot_be_read_is_unknown(database: str) -> None:
+    """It was carried out, and is not carried out again."""
+    service = Service(database)
+    async with service.running() as calling:
+        await post(calling)
+        service.store.forget()
+        async with sessions() as opened:
+            await opened.execute(records.update().values(answer=b"?"))
+        answer = await post(calling)
+        assert (answer.status_code, service.runs) == (409, 1)
+        assert answer.json()["type"].endswith("/idempotency-outcome-unknown")
+
+
+async def test_a_table_of_another_shape_is_an_error(database: str) -> None:
+    """It is no missing table, and not said to be one; nothing runs."""
+    service = Service(database)
+    async with service.running() as calling:
+        async with sessions() as opened:
+            await opened.execute(text("ALTER TABLE forecourt_idempotency RENAME COLUMN answer TO other"))
+        assert ((await post(calling)).status_code, service.runs) == (500, 0)
+
+
+async def test_a_record_that_ends_in_the_very_moment_is_unknown(sqlite: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another has committed, and its answer is gone when it is looked for: nothing of this call is kept."""
+
+    async def taken(_: Once) -> None:
+        raise TakenError
+
+    monkeypatch.setattr(Once, "write", taken)
+    service = Service(sqlite)
+    async with service.running() as calling:
+        answer = await post(calling)
+        assert (answer.status_code, await made()) == (409, (0, 0))
+        assert answer.json()["type"].endswith("/idempotency-outcome-unknown")
 
 
 async def test_a_record_that_has_ended_is_replaced(database: str) -> None:

@@ -29,7 +29,6 @@ async def get_or_set(
     caching: Caching, key: str, fn: Callable[[], Awaitable[Value]], ttl: float, tags: Iterable[str]
 ) -> Value:
     """Return the value kept under a key, or make it, once for all who ask for it at the same time."""
-    life = Life(microseconds(ttl))
     ids = tuple(caching.tag_id(tag) for tag in sorted(set(tags)))
     for _ in range(_MOST_ROUNDS):
         spot = Spot((VALUES, key), (), (), ids, caching.tier.position)
@@ -39,7 +38,7 @@ async def get_or_set(
             return cast("Value", _value(entry))
         flight = caching.flights.get(spot.place)
         if flight is None:
-            return cast("Value", await _in_turn(caching, spot, fn, life))
+            return cast("Value", await _in_turn(caching, spot, fn, Life(microseconds(ttl))))
         outcome = await flight.follow(caching.clock, _PATIENCE / SECOND)
         if isinstance(outcome, Landed) and caching.tier.valid(outcome.entry.seen, ids):
             return cast("Value", _value(outcome.entry))

@@ -104,8 +104,7 @@ def _flushed(session: ChangingSession, _context: UOWTransaction) -> None:
         mapper: Mapper[object] = inspect(each).mapper
         row = ",".join(str(part) for part in mapper.primary_key_from_instance(each))
         for table in mapper.tables:
-            if isinstance(table, Table):
-                changes.tags |= {table.fullname, f"{table.fullname}:{row}"}
+            changes.tags |= {table.fullname, f"{table.fullname}:{row}"}
 
 
 @event.listens_for(ChangingSession, "after_begin")

@@ -15,6 +15,7 @@ rows are made from the primary.
 import json
 from collections.abc import Collection, Mapping
 from typing import TypeAlias
+from weakref import WeakKeyDictionary
 
 from forecourt.caching.values import get_or_set
 from forecourt.core.caching.keys import digest, with_wildcards
@@ -95,10 +96,28 @@ async def _rows(session: OpenedSession, statement: Query) -> bytes:
     return packed(tuple(result.keys()), [tuple(row) for row in result])
 
 
+_keys: WeakKeyDictionary[Query, dict[tuple[str, str], tuple[str, frozenset[str]]]] = WeakKeyDictionary()
+"""What `_key_of` made of statements that are used again as they are, by database and dialect."""
+
+
 def _key_of(session: OpenedSession, statement: Query) -> tuple[str, frozenset[str]]:
-    """Return the key of a statement with its values, and the tables that it reads."""
+    """Return the key of a statement with its values, and the tables that it reads.
+
+    It is remembered for the statement itself, unless that has values which are asked for each time.
+    """
     dialect = session.changing.get_bind().dialect
+    place = session.name, dialect.name
+    before = _keys.get(statement)
+    if before is not None and place in before:
+        return before[place]
     known = statement._generate_cache_key()
+    made = _made_key(session.name, dialect, statement, known)
+    if known is not None and all(each.callable is None for each in known.bindparams):
+        _keys.setdefault(statement, {})[place] = made
+    return made
+
+
+def _made_key(name: str, dialect: Dialect, statement: Query, known: CacheKey | None) -> tuple[str, frozenset[str]]:
     if known is None:
         compiled, tables = _compile(statement, dialect, None)
         values: Mapping[str, object] = compiled.construct_params()
@@ -112,7 +131,7 @@ def _key_of(session: OpenedSession, statement: Query) -> tuple[str, frozenset[st
         compiled, tables = found
         values = compiled.construct_params(extracted_parameters=known.bindparams)
     said = json.dumps([[name, written(value)] for name, value in sorted(values.items())], separators=(",", ":"))
-    return "db:" + digest((session.name, str(compiled), said)), tables
+    return "db:" + digest((name, str(compiled), said)), tables
 
 
 def _compile(statement: Query, dialect: Dialect, known: CacheKey | None) -> tuple[SQLCompiler, frozenset[str]]:

@@ -16,6 +16,7 @@ from uuid import UUID
 
 _EXACT = (int, str, bool, type(None))
 _MICROSECOND = timedelta(microseconds=1)
+_MOST_REMEMBERED = 32 * 1024
 
 _WRITTEN: tuple[tuple[type, str, Callable[..., str]], ...] = (
     (float, "f", repr),
@@ -75,10 +76,18 @@ def packed(names: Sequence[str], rows: Sequence[Sequence[object]]) -> bytes:
 
 
 def unpacked(kept: bytes) -> tuple[tuple[object, ...], ...]:
-    """Return kept rows as named tuples."""
+    """Return kept rows as named tuples; those of a few kilobytes are remembered, as nobody can change them."""
+    return _remembered(kept) if len(kept) <= _MOST_REMEMBERED else _unpacked(kept)
+
+
+def _unpacked(kept: bytes) -> tuple[tuple[object, ...], ...]:
     names, rows = json.loads(kept)
     row = _row(tuple(names))
     return tuple([row(*[read(value) for value in values]) for values in rows])
+
+
+_remembered = lru_cache(maxsize=128)(_unpacked)
+"""The process tier gives the same bytes again and again, and bytes know their hash."""
 
 
 @lru_cache(maxsize=1024)
