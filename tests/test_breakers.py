@@ -248,6 +248,80 @@ def test_names_are_shared_and_unknown_ones_refused() -> None:
         JobConfig(endpoints={}).breaker("zzz")
 
 
+async def test_another_clock_is_told_by_all() -> None:
+    """Breakers that were made before a stack came to be tell the time as those that are made after it."""
+    config = JobConfig(endpoints={"pay": EndpointPolicy(circuit_breaker=CircuitBreaker(fail_max=1, jitter=0))})
+    breaker, clock = config.breaker("pay"), FakeClock()
+    config.breakers.bind(clock)
+    await fail(breaker, 1)
+    clock.advance(31)
+    async with breaker:
+        pass
+    assert stands(breaker) == "closed"
+
+
+async def test_slow_calls_open_it() -> None:
+    """Where the policy says what is slow, each call is timed, from when it came in."""
+    breaker, clock = named(fail_max="off", slow_call=2, slow_rate=0.5, minimum_calls=2, window=2)
+    for seconds in (1, 1, 2):
+        assert stands(breaker) == "closed"
+        async with breaker:
+            clock.advance(seconds)
+    assert stands(breaker) == "open"
+
+
+def test_an_observer_listens_once() -> None:
+    """The stack that comes later takes the place of the one before it, with breakers that are made already, too."""
+    config = JobConfig(endpoints={"pay": EndpointPolicy(circuit_breaker=CircuitBreaker(name="payments"))})
+    breaker = config.breaker("payments")
+    heard: list[str] = []
+    config.breakers.listen("metrics", lambda *_: heard.append("old"))
+    config.breakers.listen("metrics", lambda *_: heard.append("new"))
+    breaker.open()
+    assert heard == ["new"]
+
+
+async def test_another_process_is_followed_while_nobody_probes() -> None:
+    """Half-open with no probe under way it opens with the others; a probe of its own is waited for."""
+    breaker, clock = named(fail_max=1, reset_timeout=1)
+    await fail(breaker, 1)
+    clock.advance(1)
+    go_on = asyncio.Event()
+    probe = asyncio.create_task(inside(breaker, go_on))
+    await asyncio.sleep(0)
+    breaker.follow(9_000_000)
+    assert stands(breaker) == "half-open"
+    probe.cancel()
+    await asyncio.wait([probe])
+    breaker.follow(9_000_000)
+    assert stands(breaker) == "open"
+
+
+async def test_one_task_may_be_inside_more_than_once() -> None:
+    """Each way out settles its own way in: the inner failure counts, and so does the outer success after it."""
+    breaker, _ = named(fail_max=2)
+    async with breaker:
+        await fail(breaker, 1)
+    await fail(breaker, 1)
+    assert stands(breaker) == "closed"
+    await fail(breaker, 1)
+    assert stands(breaker) == "open"
+    assert not breaker._inside
+
+
+async def test_a_success_from_before_a_transition_is_dropped() -> None:
+    """What came in while the circuit was closed says nothing once it has opened and closed again."""
+    breaker, clock = named(fail_max=2, reset_timeout=1)
+    async with breaker:
+        await fail(breaker, 2)
+        clock.advance(2)
+        async with breaker:
+            pass
+        await fail(breaker, 1)
+    await fail(breaker, 1)
+    assert stands(breaker) == "open"
+
+
 def test_one_name_means_one_thing() -> None:
     """Two descriptions of one breaker are told with the field that differs."""
     with pytest.raises(ConfigError) as caught:

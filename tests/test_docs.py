@@ -1,8 +1,12 @@
 """The docs hold: their Python compiles or runs, their policy files load, their links lead somewhere."""
 
+import argparse
 import ast
+import importlib
+import inspect
 import json
 import re
+import shlex
 import subprocess
 import sys
 import textwrap
@@ -14,6 +18,7 @@ from typing import Any, NamedTuple
 import pytest
 from starlette.testclient import TestClient
 
+from forecourt.cli import parser
 from forecourt.config import JobConfig
 from forecourt.errors import ConfigError
 from forecourt.payload.keys import generated
@@ -80,6 +85,64 @@ def run(block: Block, folder: Path) -> None:
         assert done.returncode == 0, f"{block.page}:{block.line}\n{done.stderr}"
 
 
+def misused(block: Block) -> list[str]:
+    """Return what a Python block asks of forecourt that it has not: names, and arguments by name."""
+    wrong: list[str] = []
+    imported: dict[str, object] = {}
+    tree = compile(block.text, str(block.page), "exec", ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, True)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "forecourt":
+            module = importlib.import_module(node.module or "")
+            for alias in node.names:
+                imported[alias.asname or alias.name] = getattr(module, alias.name, None)
+                if not hasattr(module, alias.name):
+                    wrong.append(f"{node.module} has no {alias.name}")
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and callable(imported.get(node.func.id)):
+            wrong += unknown(node.func.id, imported[node.func.id], [each.arg for each in node.keywords if each.arg])
+    return wrong
+
+
+def unknown(name: str, called: Any, arguments: list[str]) -> list[str]:
+    """Return which of these arguments a class or function does not take by name."""
+    parameters = inspect.signature(called).parameters.values()
+    if any(each.kind is each.VAR_KEYWORD for each in parameters):
+        return []
+    taken = {each.name for each in parameters}
+    return [f"{name} takes no {each}" for each in arguments if each not in taken]
+
+
+def known(line: str) -> None:
+    """See that a line of a console could be typed: the command, its words and options."""
+    words = shlex.split(line, comments=True)
+    while "=" in words[0]:  # a variable before the command, and one that is set to what it prints
+        variable, _, value = words.pop(0).partition("=")
+        words = shlex.split(value.removeprefix("$(")) + words if value.startswith("$(") else words
+        assert variable.isupper()
+    words = [word.removesuffix(")") for word in words]
+    if ">" in words:
+        words = words[: words.index(">")]
+    if words[0] == "forecourt":
+        parser().parse_args(words[1:])
+    elif words[0].startswith("scripts/"):
+        assert (ROOT / words[0]).exists()
+    else:
+        assert words[0] in {"curl", "pip", "uvicorn", "pytest"}, line
+
+
+def is_command(words: list[str]) -> bool:
+    """Return whether the first of these words is a command of forecourt, and the next an act of it if it has acts."""
+    found: Any = parser()
+    for word in words:
+        acts = next((each for each in found._actions if isinstance(each, argparse._SubParsersAction)), None)
+        if acts is None:
+            return True
+        if word not in acts.choices:
+            return False
+        found = acts.choices[word]
+    return True
+
+
 def loaded(block: Block, folder: Path) -> None:
     """Parse a TOML block, and where it has a policy file's tables, load it as one."""
     if OF_A_POLICY_FILE & tomllib.loads(block.text).keys():
@@ -134,6 +197,30 @@ def test_the_first_example_does_what_is_said_of_it() -> None:
     assert {"ratelimit", "ratelimit-policy"} <= answers[5].headers.keys()
 
 
+@pytest.mark.parametrize("block", fenced("python"))
+def test_python_in_the_docs_uses_what_there_is(block: Block) -> None:
+    """Every block, run or not, imports names that forecourt has, and gives them arguments that they take."""
+    assert misused(block) == []
+
+
+@pytest.mark.parametrize("block", fenced("console"))
+def test_commands_in_the_docs_are_commands(block: Block) -> None:
+    """Every line after a `$`: of forecourt, its own parser reads it; of scripts, there is such a script."""
+    for line in block.text.splitlines():
+        if line.startswith("$ "):
+            known(line.removeprefix("$ "))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_in_sentences_are_commands(page: Path) -> None:
+    """What a sentence calls a command of forecourt, or a script, is one."""
+    text = FENCED.sub("", page.read_text("utf-8"))
+    named = re.findall(r"`(?:[^`\n]*/)?(forecourt [a-z-]+(?: [a-z-]+)?)[^`\n]*`", text)
+    assert [each for each in named if not is_command(each.split()[1:])] == []
+    scripts = re.findall(r"`(scripts/[a-z-]+)", text)
+    assert [each for each in scripts if not (ROOT / each).exists()] == []
+
+
 @pytest.mark.parametrize("block", fenced("toml"))
 def test_policy_files_in_the_docs_load(block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every TOML block parses, and every policy file among them is one, once its variables are set."""
@@ -174,6 +261,32 @@ def test_what_runs_must_run(tmp_path: Path) -> None:
     run(block("1 / 0\n"), tmp_path)
     with pytest.raises(AssertionError, match="ZeroDivisionError"):
         run(block("# runs\n1 / 0\n"), tmp_path)
+
+
+def test_what_forecourt_has_not_is_named() -> None:
+    """A name that is not there, an argument that a model or a function does not take."""
+    right = "from forecourt import FixedWindow, PolicyMiddleware\nFixedWindow(limit=1, window=2)\n"
+    assert misused(block(right)) == []
+    wrong = "from forecourt import FixedWindow, Nothing\nawait x\nFixedWindow(limits=1, window=2)\n"
+    assert misused(block(wrong)) == ["forecourt has no Nothing", "FixedWindow takes no limits"]
+
+
+def test_what_is_no_command_is_refused() -> None:
+    """An option that there is not, a script that there is not, a program that nobody was told to install."""
+    known("forecourt show main:app  # all of it")
+    known("TOKEN=$(forecourt token --scope read:records)")
+    for wrong in ("forecourt show", "forecourt show main:app --weak"):
+        with pytest.raises(SystemExit):
+            known(wrong)
+    for wrong in ("scripts/nothing", "docker run"):
+        with pytest.raises(AssertionError):
+            known(wrong)
+    assert [is_command(words) for words in (["keys", "list"], ["show", "it"], ["keys", "sell"], ["sell"])] == [
+        True,
+        True,
+        False,
+        False,
+    ]
 
 
 def test_what_is_not_a_policy_file_is_refused(tmp_path: Path) -> None:

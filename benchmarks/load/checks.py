@@ -80,7 +80,7 @@ def _limit(calls: Sequence[SeenCall], limit: Limit) -> Check:
     for call in calls:
         if call.endpoint == limit.endpoint and call.counted and call.status in limit.statuses:
             admitted[call.client].append(call)
-    worst = max((_excess(each, limit.most) for each in admitted.values()), default=0)
+    worst = max((excess(each, limit.most) for each in admitted.values()), default=0)
     total = sum(len(each) for each in admitted.values())
     return Check(
         f"{limit.endpoint}: {limit.says}, by client",
@@ -89,7 +89,7 @@ def _limit(calls: Sequence[SeenCall], limit: Limit) -> Check:
     )
 
 
-def _excess(calls: list[SeenCall], most: Callable[[float], int]) -> int:
+def excess(calls: list[SeenCall], most: Callable[[float], int]) -> int:
     """Return by how many calls any interval is over what it may hold; negative when none is full."""
     calls.sort(key=lambda call: call.sent)
     worst = -math.inf

@@ -10,7 +10,7 @@ import logging
 import random
 from collections.abc import Callable, Collection, Iterator, Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, assert_never
 
 from forecourt.core.breaker import FULL, Circuit, Closed, Ended, HalfOpen, Open, Permit, Refused, State
 from forecourt.errors import CircuitOpen, ConfigError
@@ -105,6 +105,8 @@ class Breaker:
                 return "open"
             case HalfOpen():
                 return "half-open"
+            case _:
+                assert_never(self._circuit.state)
 
     @property
     def position(self) -> State:

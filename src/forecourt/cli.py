@@ -48,7 +48,7 @@ from forecourt.routing import Endpoint
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code: 0 done, 1 problems found, 2 it could not run."""
-    given = _parser().parse_args(arguments)
+    given = parser().parse_args(arguments)
     run: Callable[[argparse.Namespace], int] = given.run
     try:
         return run(given)
@@ -57,9 +57,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="forecourt", description="Say what protects each endpoint of an app.")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+def parser() -> argparse.ArgumentParser:
+    """Return what reads the command line."""
+    whole = argparse.ArgumentParser(prog="forecourt", description="Say what protects each endpoint of an app.")
+    commands = whole.add_subparsers(required=True, metavar="COMMAND")
     for name, run, words in (
         ("check", _check, "say what would stop the app at startup"),
         ("show", _show, "print endpoint, path, policies, and where each came from"),
@@ -82,7 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     cli_audit.add_to(commands)
     cli_secrets.add_to(commands)
     cli_init.add_to(commands)
-    return parser
+    return whole
 
 
 def _check(given: argparse.Namespace) -> int:

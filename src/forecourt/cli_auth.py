@@ -64,6 +64,8 @@ def _add_token(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     parser.add_argument("--subject", default="developer")
     parser.add_argument("--scope", action="append", default=[])
     parser.add_argument("--role", action="append", default=[])
+    parser.add_argument("--tenant")
+    parser.add_argument("--tier")
     parser.add_argument("--minutes", type=float, default=60)
     parser.set_defaults(run=_token)
 
@@ -183,9 +185,8 @@ def _token(given: argparse.Namespace) -> int:
     issuer = next((each for each in _config(given).issuers if each.development), None)
     if issuer is None:
         raise ConfigError("issuers: none of them says `development = true`; tokens of others are theirs to sign")
-    token = development_token(
-        issuer, given.subject, id=new_id(), scopes=given.scope, roles=given.role, seconds=given.minutes * 60
-    )
+    said = {"scopes": given.scope, "roles": given.role, "tenant": given.tenant, "tier": given.tier}
+    token = development_token(issuer, given.subject, id=new_id(), seconds=given.minutes * 60, **said)
     print(token)  # a command prints
     return 0
 

@@ -1,5 +1,7 @@
 """The development issuer: a key of this machine's user, and tokens that count on this machine only."""
 
+import base64
+import json
 import stat
 import time
 from pathlib import Path
@@ -91,6 +93,29 @@ def test_a_key_that_cannot_be_had(key: Path, tmp_path: Path) -> None:
     (tmp_path / "state").write_text("a file where a folder must be")
     with pytest.raises(ConfigError, match="cannot be"):
         development_secret()
+
+
+async def test_a_token_says_things_where_the_issuer_looks_for_them() -> None:
+    """Scopes, roles, tenant and tier, in claims of any name and depth; what has no claim is refused by name."""
+    issuer = Issuer(
+        audience="tests",
+        development=True,
+        scopes_claim="permissions",
+        roles_claim="realm_access.roles",
+        tenant_claim="org.id",
+        tier_claim=["plan", "tier"],
+    )
+    token = development_token(issuer, "me", id="one", scopes={"a"}, roles=["r"], tenant="red", tier="gold")
+    middle = token.split(".")[1]
+    claims = json.loads(base64.urlsafe_b64decode(middle + "=" * (-len(middle) % 4)))
+    assert {name: claims[name] for name in ("permissions", "realm_access", "org", "plan")} == {
+        "permissions": "a",
+        "realm_access": {"roles": ["r"]},
+        "org": {"id": "red"},
+        "plan": "gold",
+    }
+    with pytest.raises(ConfigError, match="tenant_claim is not given"):
+        development_token(ISSUER, "me", id="one", tenant="red")
 
 
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.load.calls import SeenCall, read, write
-from benchmarks.load.checks import Check, _excess, check
+from benchmarks.load.checks import Check, check, excess
 
 
 def call(endpoint: str, at: float, status: int = 200, *, client: str = "a", counted: bool = True) -> SeenCall:
@@ -99,7 +99,7 @@ def test_excess_is_the_worst_of_all_intervals(times: list[tuple[int, int]]) -> N
         for last in calls
         if last.received >= first.sent and last.sent >= first.sent
     )
-    assert _excess(list(calls), lambda span: 2 + int(span)) == worst
+    assert excess(list(calls), lambda span: 2 + int(span)) == worst
 
 
 def test_a_check_says_what_it_saw() -> None:

@@ -113,6 +113,17 @@ def test_known_tags_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(caching._tag_ids) <= 2
 
 
+async def test_a_flight_that_was_taken_over_ends_by_itself() -> None:
+    """Who holds the lead took the place of one that waited for it: the end of that one leaves the lead's in the air."""
+    flights = Flights()
+    waits = flights.begin("x")
+    leads = flights.begin("x")
+    flights.end("x", waits)
+    assert flights.get("x") is leads
+    flights.end("x", leads)
+    assert flights.get("x") is None
+
+
 def test_a_flight_of_a_loop_that_is_over_is_none() -> None:
     """Nobody would ever land it."""
     flights = Flights()

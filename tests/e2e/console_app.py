@@ -2,13 +2,11 @@
 
 import asyncio
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import httpx2
-import uvicorn
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
@@ -17,6 +15,7 @@ from starlette.routing import Mount, Route
 
 from forecourt import JobConfig, PolicyMiddleware, Principal
 from forecourt.types import Scope
+from tests.e2e.served import served
 from tests.servers import free_port
 
 POLICIES = """
@@ -152,17 +151,5 @@ class Running:
 def running(folder: Path) -> Iterator[Running]:
     """Serve it from a thread until the block ends."""
     service = Running(folder)
-    settings = uvicorn.Config(service.app, port=service.port, log_level="error", timeout_graceful_shutdown=1)
-    server = uvicorn.Server(settings)
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    late = time.monotonic() + 30
-    while not server.started:
-        assert thread.is_alive(), "the service did not start"
-        assert time.monotonic() < late, "the service did not start within 30 s"
-        time.sleep(0.02)
-    try:
+    with served(service.app, service.port):
         yield service
-    finally:
-        server.should_exit = True
-        thread.join(20)

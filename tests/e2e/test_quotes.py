@@ -92,6 +92,7 @@ def test_an_outage_from_its_beginning_to_its_end(quotes: Quotes) -> None:
     eight may be under way by then. Each of these asks once; all their retries come out of one budget, of `RESERVE` at
     most and `BUDGET` more with each call, so that not every call has its three attempts.
     """
+    _until(quotes, [200])  # the first call of all is slow, and each attempt has 0.3 s
     quotes.says(503, "reset", 200)
     assert quotes.statuses(2) == [200, 200]
 

@@ -1,6 +1,7 @@
 """What the cache tells observers: each way that an answer can come has its word."""
 
 import asyncio
+from collections.abc import Sequence
 
 import pytest
 from starlette.responses import Response
@@ -113,7 +114,7 @@ async def test_a_store_that_does_not_answer_is_told() -> None:
     class Down(MemoryStore):
         """A store of entries that does not answer."""
 
-        async def decide(self, questions: list[Question]) -> list[Answer]:  # type: ignore[override]  # a sequence
+        async def decide(self, questions: Sequence[Question]) -> list[Answer]:
             raise StoreDown("as told")
 
     clock = FakeClock()

@@ -1,11 +1,13 @@
 """One line for each request, and what handlers' own lines carry."""
 
 import asyncio
+import contextvars
 import io
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 import structlog
@@ -146,6 +148,25 @@ async def test_a_call_that_is_given_up_is_logged(log: Path) -> None:
     with pytest.raises(asyncio.CancelledError):
         await caller.task
     assert [(line["outcome"], line["status"]) for line in lines(log)] == [("cancelled", None)]
+
+
+async def test_a_call_that_is_dropped_ends_quietly(log: Path) -> None:
+    """Its coroutine is closed outside of the context it ran in, as when its loop is gone."""
+
+    async def waits(_: Request) -> Response:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    app = starlette(logged(log), Route("/", text, name="text"), Route("/waits", waits, name="waits"))
+    await get(app, "/")
+
+    async def silent(*_: object) -> Any:
+        raise AssertionError
+
+    calling = cast("Coroutine[object, None, None]", app(http("/waits"), silent, silent))
+    contextvars.copy_context().run(calling.send, None)
+    calling.close()
+    assert [line["outcome"] for line in lines(log)] == ["ok", "failed"]
 
 
 async def test_successes_can_be_sampled_away_and_nothing_else(log: Path) -> None:

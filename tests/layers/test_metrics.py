@@ -26,6 +26,7 @@ from forecourt import (
     Telemetry,
 )
 from forecourt.policies import Accounts
+from forecourt.telemetry.prometheus import Families
 from forecourt.testing import FakeClock
 from forecourt.types import ASGIApp, Message
 from tests.asgi import call, get, http, websocket
@@ -245,6 +246,41 @@ async def test_what_is_left_is_counted() -> None:
     assert (await samples(config, "forecourt_limit_remaining_ratio_count", "endpoint"))[("said",)] == 5
     assert (await samples(config, "forecourt_credits_remaining_sum", "endpoint"))[("said",)] == 76 + 72 + 68 + 64
     assert await samples(config, "forecourt_retry_budget", "endpoint") == {("said",): 10}
+
+
+def test_what_is_not_known_is_not_counted() -> None:
+    """A queue that cannot say how old its jobs are leaves no age, an account without limits no share of any."""
+    counts = Families("forecourt", (1.0,))
+    counts.queue_stands("default", {"waiting": 3}, None)
+    counts.endpoint("work", "/", ()).leaves(None, 7)
+    text = counts.render("")[0].decode()
+    assert 'forecourt_jobs{queue="default",state="waiting"} 3.0' in text
+    assert "forecourt_jobs_oldest_seconds{" not in text
+    assert "forecourt_limit_remaining_ratio_count{" not in text
+    assert 'forecourt_credits_remaining_count{endpoint="work"} 1.0' in text
+
+
+def test_a_process_that_ends_leaves_no_gauges(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its files of what only lives with it go; without a directory for workers' files there are none."""
+    families = Families("forecourt", (1.0,))
+    families.forget_process()
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
+    mine, others = (tmp_path / f"gauge_livesum_{pid}.db" for pid in (os.getpid(), 1))
+    mine.touch()
+    others.touch()
+    families.forget_process()
+    assert (mine.exists(), others.exists()) == (False, True)
+
+
+def test_of_two_metrics_of_one_name_ours_is_exposed() -> None:
+    """An app that counts under our words in prometheus-client's registry does not have Prometheus see them twice."""
+    theirs = Counter("forecourt_decisions", "Somebody else's.")
+    try:
+        text = Families("forecourt", (1.0,)).render("")[0].decode()
+    finally:
+        REGISTRY.unregister(theirs)
+    assert text.count("# TYPE forecourt_decisions_total counter") == 1
+    assert "Somebody else's." not in text
 
 
 async def test_a_retry_budget_runs_out() -> None:

@@ -223,6 +223,13 @@ def test_trips_jobs_and_statements(collected: Collected) -> None:
     counts.forget_process()
 
 
+def test_an_account_without_limits_has_a_balance_only(collected: Collected) -> None:
+    """What is not known is not counted."""
+    Metered("forecourt", (1.0,)).endpoint("work", "/", ()).leaves(None, 7)
+    assert collected.points("forecourt.credits.remaining") == [({"forecourt.endpoint": "work"}, 7)]
+    assert not collected.points("forecourt.limit.remaining")
+
+
 async def test_queues_are_asked_on_the_requests_loop(collected: Collected, monkeypatch: pytest.MonkeyPatch) -> None:
     """The SDK's thread has them asked and waits, not for ever; on the loop itself nobody is, or it would stand."""
     counts = Metered("forecourt", (1.0,))

@@ -16,7 +16,7 @@ from forecourt.core.retrying import RESERVE, Budget, Plan
 from forecourt.errors import CircuitOpen
 from forecourt.inspection import inspect
 from forecourt.testing import FakeClock
-from forecourt.types import Message
+from forecourt.types import Message, Receive, Scope, Send
 from tests.asgi import Answer, call, get, http
 from tests.callers import Caller, settle_down
 from tests.services import starlette
@@ -82,6 +82,40 @@ async def test_what_failed_is_called_again() -> None:
         answer = await service.answer()
         assert (answer.status, answer.body, service.calls) == (200, b"attempt 2", 2)
         assert len(answer.starts) == 1
+
+
+async def test_what_breaks_once_it_has_answered_is_final() -> None:
+    """With its first byte sent an answer stands: what breaks after it is raised, and nobody is called again."""
+    calls = 0
+
+    async def breaks_late(_scope: Scope, _receive: Receive, send: Send) -> None:
+        nonlocal calls
+        calls += 1
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        raise RuntimeError("too late")
+
+    app = RetryMiddleware(breaks_late, JobConfig(default=EndpointPolicy(retry=Retry()), routes={"own": "GET /"}))
+    with pytest.raises(RuntimeError, match="too late"):
+        await call(app, http("/"), DONE)
+    assert calls == 1
+
+
+async def test_what_breaks_after_an_answer_that_is_tried_again_is_no_matter() -> None:
+    """A handler that answers 503 and breaks while it sends the body has failed once, and is called again."""
+    calls = 0
+
+    async def breaks_once(_scope: Scope, _receive: Receive, send: Send) -> None:
+        nonlocal calls
+        calls += 1
+        await send({"type": "http.response.start", "status": 503 if calls == 1 else 200, "headers": []})
+        if calls == 1:
+            raise RuntimeError("nobody will hear of it")
+        await send({"type": "http.response.body", "body": b"done"})
+
+    policy = EndpointPolicy(retry=Retry(backoff=0))
+    app = RetryMiddleware(breaks_once, JobConfig(default=policy, routes={"own": "GET /"}))
+    assert (await call(app, http("/"), DONE)).status == 200
+    assert calls == 2
 
 
 async def test_attempts_end() -> None:

@@ -12,12 +12,14 @@ from starlette.routing import Route
 
 from forecourt import Adaptive, ConcurrencyMiddleware, ConfigError, EndpointPolicy, FixedWindow, JobConfig
 from forecourt.core.shedding import Priority, Usual
+from forecourt.exchange import Exchange
 from forecourt.layers.loop_lag import TICK, LoopLag
 from forecourt.layers.shedder import Shedder, shedder_of
+from forecourt.layers.shedding import SheddingLayer
 from forecourt.runtime import Runtime
 from forecourt.stores.memory import MemoryStore
 from forecourt.testing import FakeClock
-from tests.asgi import call, get, websocket
+from tests.asgi import call, get, http, websocket
 from tests.callers import Caller, settle_down
 from tests.layers.working import Service
 from tests.services import starlette
@@ -131,6 +133,32 @@ async def test_one_who_waits_may_leave() -> None:
     await settle_down()
     assert shedder.at_work == 0
     assert repr(shedder) == "<Shedder, 0 of 1.0 at work, 0 wait>"
+
+
+async def test_a_turn_that_comes_as_patience_ends_is_a_turn() -> None:
+    """The timer rings for one whose place was given in the same moment: it is let in."""
+    clock = FakeClock()
+    runtime = Runtime(JobConfig(), MemoryStore(clock), clock)
+    shedder = Shedder(Adaptive(initial=1, min_limit=1, queue=1, max_wait=2, max_lag="off"), runtime, LoopLag())
+    assert await shedder.enter("normal")
+    waiting = asyncio.create_task(shedder.enter("normal"))
+    await settle_down()
+    (timer,) = runtime.timers._set
+    shedder.leave(Usual(), None)
+    timer.ring()
+    assert await waiting
+    runtime.timers.stop()
+
+
+async def test_there_is_nothing_to_settle() -> None:
+    """It asks no store, and so owes it nothing."""
+    clock = FakeClock()
+    runtime = Runtime(JobConfig(), MemoryStore(clock), clock)
+    shedder = Shedder(Adaptive(initial=1, min_limit=1, max_lag="off"), runtime, LoopLag())
+    service = Service(only())
+    layer = SheddingLayer(service.app, shedder=shedder, priority="normal", shadow=False)
+    assert not layer.settles
+    assert layer.settlements(Exchange(runtime, http("/")), ()) == ()
 
 
 async def test_higher_priorities_go_first() -> None:

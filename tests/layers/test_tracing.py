@@ -22,11 +22,13 @@ from forecourt import (
     FixedWindow,
     JobConfig,
     PolicyMiddleware,
+    Retry,
     Telemetry,
     Tracing,
     TracingMiddleware,
 )
-from forecourt.telemetry.otel import outgoing
+from forecourt.config_databases import Spent
+from forecourt.telemetry.otel import HEADERS, outgoing
 from forecourt.types import Message, Receive, Scope, Send
 from tests.asgi import Answer, call, get, http, websocket
 from tests.observing import Seen, sdk
@@ -340,6 +342,136 @@ async def test_exclusions_hold(seen: Seen, monkeypatch: pytest.MonkeyPatch) -> N
     with suppress_http_instrumentation():
         await get(app, "/seen")
     assert [span.name for span in seen.servers()] == ["GET /seen"]
+
+
+@pytest.mark.parametrize("variable", ["OTEL_PYTHON_EXCLUDED_URLS", "OTEL_PYTHON_ASGI_EXCLUDED_URLS"])
+async def test_urls_are_excluded_as_the_instrumentation_does(
+    seen: Seen, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    """Its variable for all instrumentations holds, and the one of its own; each is a list of expressions."""
+    monkeypatch.setenv(variable, "/client/.*/info, healthcheck")
+    routes = [Route(path, text, name=path[1:]) for path in ("/client/{id}/info", "/healthcheck", "/client/{id}")]
+    app = starlette(JobConfig(default=QUIET), *routes)
+    for path in ("/client/7/info", "/healthcheck", "/client/7"):
+        assert (await get(app, path)).status == 200
+    assert [span.name for span in seen.servers()] == ["GET /client/{id}"]
+
+
+_CAPTURE = "OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_"
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"SERVER_REQUEST": "content-type,CUStom_request_header"},
+        {"SERVER_REQUEST": "Accept.*,X-.*"},
+        {"SERVER_REQUEST": ".*"},
+        {"SERVER_RESPONSE": "content-type,CUStom_response_header"},
+        {"SERVER_RESPONSE": "Content.*,X-.*"},
+        {"SERVER_REQUEST": ".*", "SERVER_RESPONSE": ".*", "SANITIZE_FIELDS": ".*session.*,set-cookie"},
+    ],
+)
+async def test_headers_are_captured_as_the_instrumentation_does(
+    seen: Seen, monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]
+) -> None:
+    """The examples of its documentation say the same of a request whether it stands alone or in the stack."""
+    for name, value in variables.items():
+        monkeypatch.setenv(_CAPTURE + name, value)
+    fields = ("content-type", "accept-language", "x-color", "x-session-id", "custom_request_header")
+    asked = http("/", headers=[(name.encode(), b"of the request") for name in fields])
+    given = {"x-shape": "round", "x-session-id": "s", "set-cookie": "a=b", "custom_response_header": "c"}
+
+    async def answers(scope: Scope, receive: Receive, send: Send) -> None:
+        await PlainTextResponse("done", headers=given)(scope, receive, send)
+
+    own = TracingMiddleware(answers, JobConfig(default=QUIET))
+    alone = OpenTelemetryMiddleware(answers, exclude_spans=["receive", "send"])
+    for app in (own, alone):
+        await call(app, dict(asked))
+    ours, theirs = (
+        {key: value for key, value in (span.attributes or {}).items() if ".header." in key} for span in seen.servers()
+    )
+    assert ours == theirs
+    assert ours
+
+
+async def test_mounted_fastapi_apps_have_one_span(seen: Seen) -> None:
+    """FastAPI in FastAPI and in Starlette, each with telemetry of its own where it has any: the outer stack's span."""
+    for outer in (FastAPI(), Starlette()):
+        inner = fastapi(JobConfig(default=QUIET))
+        outer.add_middleware(PolicyMiddleware, config=JobConfig(default=QUIET))
+        outer.mount("/v1", inner, name="v1")
+        assert (await get(outer, "/v1/records/7")).status == 200
+    assert [span.name for span in seen.servers()] == ["GET /v1/records/{record_id}"] * 2
+
+
+async def test_a_mounted_stack_in_an_app_without_one_has_the_span(seen: Seen) -> None:
+    """Where only the mounted app has our stack and the outer one traces nothing, the span is ours."""
+    outer = Starlette(routes=[Mount("/v1", fastapi(JobConfig(default=QUIET)), name="v1")])
+    assert (await get(outer, "/v1/records/7")).status == 200
+    assert len(seen.servers()) == 1
+
+
+async def test_time_on_databases_is_a_span_without_values(seen: Seen) -> None:
+    """Inside the handler's: the database, the operation and the statement's text; what failed is an error."""
+    config = JobConfig(default=QUIET)
+
+    async def asks(_: Request) -> Response:
+        config.statements.tell(Spent("work", "main", "select", "ok", 1_000, 500, "select * from t where id = ?"))
+        config.statements.tell(Spent("work", "main", "report", "failed", 2_000, 500))
+        return PlainTextResponse("done")
+
+    await get(starlette(config, Route("/", asks, name="work")), "/")
+    select, report = (span for span in seen.all() if span.kind is SpanKind.CLIENT)
+    assert (select.name, select.start_time, select.end_time) == ("select main", 1_000, 1_500)
+    named = {"db.namespace": "main", "db.operation.name": "select"}
+    assert dict(select.attributes or {}) == {**named, "db.query.text": "select * from t where id = ?"}
+    assert (report.name, report.status.status_code) == ("report main", StatusCode.ERROR)
+    assert "db.query.text" not in (report.attributes or {})
+
+
+async def test_time_on_databases_outside_of_a_trace_is_no_span(seen: Seen) -> None:
+    """A statement of a task in the background belongs to no request."""
+    config = JobConfig(default=QUIET)
+    app = starlette(config, Route("/", text, name="work"))
+    await get(app, "/")
+    config.statements.tell(Spent("", "main", "select", "ok", 1_000, 500))
+    assert not [span for span in seen.all() if span.kind is SpanKind.CLIENT]
+
+
+async def test_what_a_call_cost_is_on_its_span(seen: Seen) -> None:
+    """A decision with a number says it."""
+    config = JobConfig(default=QUIET.model_copy(update={"retry": Retry(backoff=0)}))
+    answers = iter([503, 200])
+
+    async def flaky(_: Request) -> Response:
+        return PlainTextResponse("said", next(answers))
+
+    await get(starlette(config, Route("/", flaky, name="work")), "/")
+    (event,) = (each for each in seen.server().events if each.name == "retry attempt")
+    assert (event.attributes or {})["forecourt.amount"] == 2
+
+
+async def test_a_request_by_a_socket_of_this_machine_says_what_it_knows(seen: Seen) -> None:
+    """A Unix socket has no port, and its clients have no addresses."""
+    app = starlette(JobConfig(default=QUIET), Route("/", text, name="work"))
+    await call(app, {**http("/"), "server": ("/run/app.sock", None), "client": None})
+    attributes = seen.server().attributes or {}
+    assert attributes["server.address"] == "/run/app.sock"
+    assert not {"server.port", "client.address", "client.port"} & set(attributes)
+
+
+async def test_a_span_that_is_none_is_nobodys(seen: Seen) -> None:
+    """A current span of no trace, as some libraries leave one, keeps no request from having its own."""
+    app = starlette(JobConfig(default=QUIET), Route("/", text, name="work"))
+    with trace.use_span(trace.NonRecordingSpan(trace.INVALID_SPAN_CONTEXT)):
+        await get(app, "/")
+    assert seen.server().parent is None
+
+
+def test_propagators_may_look_through_all_headers() -> None:
+    """Those that know no name beforehand are told the names that came."""
+    assert HEADERS.keys(http("/", headers=[(b"x-a", b"1"), (b"x-b", b"2")])) == ["host", "x-a", "x-b"]
 
 
 async def test_alone_it_is_a_middleware(seen: Seen) -> None:

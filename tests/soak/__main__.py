@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 
 from tests.servers import Valkey
-from tests.soak import all_kinds, databases, faults, over_admission, topologies
+from tests.soak import all_kinds, cardinality, databases, faults, over_admission, topologies
 from tests.soak.cache_guards import cache_guards
 from tests.soak.idempotency_kills import main as kills
 from tests.soak.job_kills import whole
@@ -58,6 +58,7 @@ SOAKS: dict[str, Callable[[], Iterator[Result]]] = {
     "cluster": topologies.cluster,
     "sentinel": topologies.sentinel,
     "rotation": rotation,
+    "cardinality": cardinality.cardinality,
 }
 
 

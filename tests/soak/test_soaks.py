@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.soak import all_kinds, faults, over_admission
+from tests.soak import all_kinds, cardinality, faults, over_admission
 from tests.soak.results import Result
 
 pytestmark = [pytest.mark.valkey, pytest.mark.slow]
@@ -44,6 +44,11 @@ def test_a_killed_worker_leaves_nothing() -> None:
     assert shown(faults.kill_9(rounds=1, workers=1, each=10, ttl=0.8)) == 1
 
 
+def test_series_do_not_grow_with_callers() -> None:
+    """Neither those of prometheus-client nor those of a meter."""
+    assert shown(cardinality.cardinality(callers=100)) == 2
+
+
 def test_soaks_are_listed() -> None:
     """Each with what it is about; an unknown name is refused with those there are."""
     command = [sys.executable, "-m", "tests.soak"]
@@ -64,6 +69,7 @@ def test_soaks_are_listed() -> None:
         "cluster",
         "sentinel",
         "rotation",
+        "cardinality",
     ]
     unknown = subprocess.run([*command, "nothing"], capture_output=True, text=True, check=False)
     assert (unknown.returncode, "over-admission" in unknown.stderr) == (2, True)

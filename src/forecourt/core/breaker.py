@@ -76,7 +76,7 @@ class Rules:
 
 
 class Permit:
-    """A call that may run; it is settled once."""
+    """What lets a call run: settled once for each call that was let in by it."""
 
     __slots__ = ("began", "generation", "probe")
 

@@ -111,6 +111,8 @@ def _document_security(schema: Schema, app: object, config: JobConfig, prefix: s
 def _describe(operation: Schema, place: Place) -> None:
     """Write what the layers add to one operation; what stands above a layer leaves its fields on its refusals too."""
     responses = _table(operation, "responses")
+    if "requestBody" in operation and "422" in responses:
+        _tell_unreadable(responses)
     own = list(responses)
     if (encryption := place.policy.encryption) is not None and encryption.end_to_end:
         tell_sealed(operation, encryption, [_table(responses, status) for status in own])
@@ -125,6 +127,14 @@ def _describe(operation: Schema, place: Place) -> None:
             operation.setdefault(name, mark)
     for status in own:
         _name(_table(responses, status), above)
+
+
+def _tell_unreadable(responses: Schema) -> None:
+    """Write down what FastAPI answers to JSON that is not UTF-8, and tells nobody: 400, not the 422 of other errors."""
+    response = _table(responses, "400")
+    response.setdefault("description", "The content cannot be read.")
+    detail: Schema = {"type": "object", "properties": {"detail": {"type": "string"}}, "required": ["detail"]}
+    _table(response, "content").setdefault("application/json", {"schema": detail})
 
 
 def _give(responses: Schema, given: Given, above: tuple[str, ...]) -> None:

@@ -134,7 +134,7 @@ class Inside:
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
-        self.failed: Failed | None = None
+        self.failed: Failed
         """Set once the spans are there, which need this app."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -144,8 +144,7 @@ class Inside:
         except Exception as error:  # noqa: BLE001  # raised again by the layer
             exchange = exchange_of(scope)
             exchange.notes[self] = error
-            if self.failed is not None:
-                self.failed(error, answered=exchange.status is not None)
+            self.failed(error, answered=exchange.status is not None)
 
 
 class HandlerSpanLayer:

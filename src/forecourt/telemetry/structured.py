@@ -60,9 +60,12 @@ def bound(request_id: str, endpoint: str, trace_id: str | None) -> Tokens:
 
 
 def unbound(tokens: Tokens) -> None:
-    """Bind again what was bound before."""
-    for token in tokens:
-        token.var.reset(token)
+    """Bind again what was bound before, unless its context is gone: a dropped coroutine is closed in another."""
+    try:
+        for token in tokens:
+            token.var.reset(token)
+    except ValueError:
+        return
 
 
 class AccessLog:
