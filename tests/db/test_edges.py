@@ -94,7 +94,7 @@ async def test_a_commit_that_fails_for_the_handlers_fault_is_its_error(sqlite: s
 
     @app.post("/wrong")
     async def wrong(session: Session) -> None:
-        session.add(Record(title={"no": "text"}))  # type: ignore[arg-type]  # the fault
+        session.add(Record(title={"no": "text"}))
 
     async with lived(app), client(app) as calling:
         await create_tables()
