@@ -96,7 +96,11 @@ class ValkeyQueue:
         if told is None:
             raise StoreOverloaded(f"the queue is full: {job.max_queued} jobs")
         created, *fields = cast("list[Reply]", told)
-        return Published(_record(fields), created == 1)
+        if created != 1:
+            return Published(_record(fields), created=False)
+        at = int(_text(fields[0]))
+        record = Record(job.id, job.owner, job.endpoint, job.fingerprint, "queued", 0, at, at, "", -1.0, "")
+        return Published(record, created=True)
 
     async def claim(self, most: int) -> list[Claimed]:
         """Return at most so many jobs (16), those of different owners in turns."""

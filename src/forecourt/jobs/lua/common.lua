@@ -45,8 +45,8 @@ local lined = function(lines, most)
   return found
 end
 
-local enqueue = function(id)
-  local owner = call('HGET', key(id), 'owner')
+local enqueue = function(id, owner)
+  owner = owner or call('HGET', key(id), 'owner')
   if call('RPUSH', P .. ':line:' .. owner, id) == 1 then call('RPUSH', RING, owner) end
   call('INCR', WAITING)
 end
