@@ -13,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from examples.observability.app import app, config
 from tests.asgi import get
+from tests.db.service import lived
 from tests.observing import scraped
 
 EXAMPLE = Path(__file__).parent.parent / "examples" / "observability"
@@ -42,20 +43,21 @@ def queries() -> list[str]:
     return [*panels(), *(str(rule["expr"]) for rule in rules())]
 
 
-async def exposed() -> tuple[set[str], set[str]]:
-    """Return the names and the labels that the service exposes once it has worked."""
-    for path in ("/quotes/a", "/flaky", "/nowhere", "/records/7", *["/quotes/a"] * 11, *["/flaky"] * 5):
-        await get(app, path)
-    await get(app, "/digests", "POST")
-    for _ in range(21):
-        await get(app, "/reports", "POST")
-    found = [sample for family in text_string_to_metric_families(await scraped(config)) for sample in family.samples]
-    return {sample.name for sample in found}, {label for sample in found for label in sample.labels}
+async def exposed() -> str:
+    """Return what the service exposes once it has worked, from its start to its end as a server has them."""
+    async with lived(app):
+        for path in ("/quotes/a", "/flaky", "/nowhere", "/records/7", *["/quotes/a"] * 11, *["/flaky"] * 5):
+            await get(app, path)
+        await get(app, "/digests", "POST")
+        for _ in range(21):
+            await get(app, "/reports", "POST")
+        return await scraped(config)
 
 
 async def test_every_name_and_label_exists() -> None:
     """What a panel or a rule names, the service exposes, or another rule records."""
-    names, labels = await exposed()
+    found = [sample for family in text_string_to_metric_families(await exposed()) for sample in family.samples]
+    names, labels = {sample.name for sample in found}, {label for sample in found for label in sample.labels}
     recorded = {str(rule["record"]) for rule in rules() if "record" in rule}
     for query in queries():
         for name in RECORDED.findall(query):
@@ -94,7 +96,6 @@ async def test_promtool_accepts_the_metrics() -> None:
     promtool = shutil.which("promtool")
     if promtool is None:
         pytest.skip("promtool is not installed: it is in Debian's package `prometheus`")
-    await exposed()
-    ours = "".join(line for line in (await scraped(config)).splitlines(keepends=True) if "forecourt_" in line)
+    ours = "".join(line for line in (await exposed()).splitlines(keepends=True) if "forecourt_" in line)
     done = subprocess.run([promtool, "check", "metrics"], input=ours, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

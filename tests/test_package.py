@@ -3,6 +3,7 @@
 import functools
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -106,6 +107,19 @@ def test_the_wheel_holds_the_package_and_nothing_else(built: Path) -> None:
     about = {name for name in names if name.startswith(f"forecourt-{forecourt.__version__}.dist-info/")}
     assert names - about == sources()
     assert {name.rpartition("/")[2] for name in about} >= {"METADATA", "LICENSE", "entry_points.txt"}
+
+
+@pytest.mark.slow
+def test_the_wheel_is_the_same_wherever_and_whenever_it_is_built(built: Path, tmp_path: Path) -> None:
+    """Byte for byte, from a copy of the tree whose files are younger and may be read by fewer."""
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copyfile(ROOT / name, tmp_path / name)
+    shutil.copytree(ROOT / "src", tmp_path / "src", copy_function=shutil.copyfile)
+    for path in (tmp_path / "src").rglob("*.py"):
+        path.chmod(0o600)
+    subprocess.run([sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", "dist"], cwd=tmp_path, check=True)
+    [first], [second] = built.glob("*.whl"), (tmp_path / "dist").glob("*.whl")
+    assert (first.name, first.read_bytes()) == (second.name, second.read_bytes())
 
 
 def test_the_package_has_what_is_not_python() -> None:

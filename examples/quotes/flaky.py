@@ -120,7 +120,7 @@ class Flaky:
             script = json.loads(body)
         except ValueError:
             script = None
-        if not _is_script(script):
+        if script is None or not _is_script(script):
             return await _write(writer, 400, b'{"error": "a list of statuses and moods"}')
         self.says(*script)
         return await _write(writer, 200, b"{}")

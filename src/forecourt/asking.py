@@ -25,18 +25,18 @@ class Asks(Protocol):
         """Whether what is granted to this layer has anything to settle."""
         ...
 
-    def questions(self, exchange: "Exchange") -> Sequence[Question] | ASGIApp:
+    def questions(self, exchange: "Exchange", /) -> Sequence[Question] | ASGIApp:
         """State this layer's questions, from headers, path and principal alone; or refuse before anything is asked."""
         ...
 
-    def answered(self, exchange: "Exchange", answers: Sequence[Answer]) -> ASGIApp | None:
+    def answered(self, exchange: "Exchange", answers: Sequence[Answer], /) -> ASGIApp | None:
         """Leave response fields; return the response where the answers refuse the call or replay an earlier one.
 
         Not called for answers that did not run. All questions of one layer belong to one group.
         """
         ...
 
-    def settlements(self, exchange: "Exchange", answers: Sequence[Answer]) -> Iterable[Settlement]:
+    def settlements(self, exchange: "Exchange", answers: Sequence[Answer], /) -> Iterable[Settlement]:
         """Tell the store what became of what it granted; called exactly once for granted answers."""
         ...
 

@@ -14,7 +14,7 @@ rows are made from the primary.
 
 import json
 from collections.abc import Collection, Mapping
-from typing import TypeAlias
+from typing import Any, TypeAlias
 from weakref import WeakKeyDictionary
 
 from forecourt.caching.values import get_or_set
@@ -36,8 +36,8 @@ from forecourt.errors import ForecourtError
 Rows = tuple[tuple[object, ...], ...]
 """Named tuples: `row.title`, `row[1]`."""
 
-Query: TypeAlias = "Select[*tuple[object, ...]] | CompoundSelect[*tuple[object, ...]]"
-"""What can be cached: a statement that only reads."""
+Query: TypeAlias = "Select[*tuple[Any, ...]] | CompoundSelect[*tuple[Any, ...]]"
+"""What can be cached: a statement that only reads, of whatever columns (their types are invariant)."""
 
 _MOST_COMPILED = 1000
 
