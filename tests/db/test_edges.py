@@ -63,7 +63,8 @@ async def test_a_call_has_one_session_of_a_database(sqlite: str) -> None:
     @app.post("/same")
     async def same_session(one: Session, two: Annotated[AsyncSession, Depends(session("main", primary=True))]) -> None:
         same.append(one is two)
-        async with session() as outer, session() as inner:
+        named = session("main")
+        async with named as outer, named as inner:
             same.append(outer is inner)
 
     async with lived(app), client(app) as calling:
@@ -186,12 +187,17 @@ async def test_a_connection_that_breaks_in_the_middle_counts(postgres: Postgres)
     config = plain(databases={"main": database})
     app = service(config)
 
+    both = asyncio.Barrier(2)
+
     @app.get("/broken")
     async def broken(session: Session) -> None:
+        await session.execute(select(1))
+        await both.wait()
         await session.execute(text("SELECT pg_terminate_backend(pg_backend_pid())"))
 
     async with lived(app), client(app) as calling:
-        assert (await calling.get("/broken")).status_code == 503
+        answers = await asyncio.gather(calling.get("/broken"), calling.get("/broken"))
+        assert {answer.status_code for answer in answers} == {503}
         assert config.breaker("main").state == "open"
         assert (await calling.get("/broken")).json()["type"].endswith("/circuit-open")
 

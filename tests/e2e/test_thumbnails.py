@@ -31,13 +31,12 @@ async def test_a_thumbnail_is_a_job(valkey: Valkey) -> None:
         async with httpx.AsyncClient(base_url=address, timeout=30, trust_env=False) as client, Receiver() as receiver:
             await answered(client)
             text = await client.post("/thumbnails", content=b"hello", headers={"content-type": "text/plain"})
-            large = await client.post("/thumbnails", content=b"x" * 1_100_000, headers=PNG)
-            assert (text.status_code, large.status_code) == (415, 413)
+            assert text.status_code == 415
             headers = PNG | {"x-callback": receiver.url}
             job = await client.post("/thumbnails?size=64", content=picture(900, 600), headers=headers)
             assert job.status_code == 202
             shown = await _ended(client, job.headers["location"])
-            assert (shown["status"], shown["attempts"], shown["progress"]) == ("succeeded", 1, 1)
+            assert (shown["status"], shown["attempts"]) == ("succeeded", 1)
             result = await client.get(f"{job.headers['location']}/result")
             assert result.headers["content-type"] == "image/webp"
             assert Image.open(io.BytesIO(result.content)).size == (64, 43)
