@@ -39,7 +39,7 @@ async def run(bench: Bench) -> list[Table]:
 
 
 def _rows(bench: Bench, server: str, workers: int) -> list[Row]:
-    rounds, seconds = (3, 1) if bench.quick else (7, 3)
+    rounds, seconds = (3, 0.5) if bench.quick else (7, 3)
     headers = pyjwt().headers
     order = random.Random(1)
     seen: dict[str, list[float]] = {name: [] for name in APPS}

@@ -46,7 +46,7 @@ _LIMIT = (100, 3600)
 
 async def run(bench: Bench) -> list[Table]:
     """Measure all tables."""
-    number = 5_000 if bench.quick else 20_000
+    number = 3_000 if bench.quick else 20_000
     bench.say(f"bytes per caller, {number:,} callers")
     in_memory = [await _weigh_here(name, side, make, number) for name, side, make in _contenders(None)]
     url = bench.server.url

@@ -11,31 +11,29 @@ import itertools
 import json
 import os
 import random
-import time
 from pathlib import Path
 from typing import Any
 
 import gevent  # type: ignore[import-untyped]  # it ships no types
-from locust import HttpUser, constant, events, task
+from locust import constant, events, task
 from locust.env import Environment
 from standardwebhooks import Webhook
 
-from benchmarks.load.calls import SeenCall, write
+from benchmarks.load.calls import write
+from benchmarks.load.noted import Guessing, Noted
 from benchmarks.load.service import ISSUER, TENANTS
-from benchmarks.load.users_address import FromAddress
 from forecourt.auth.development import development_token
 
 ROUNDS = 2
 _numbers = itertools.count(2)
-_calls: list[SeenCall] = []
 _records: list[tuple[str, str, int]] = []
 """Tenant, title and id of each that was answered 201."""
 _jobs: list[tuple[str, str]] = []
 """Whose, and where its status is."""
 
 
-class Client(HttpUser):
-    """One client; notes what it sees."""
+class Client(Noted):
+    """One client of one of the tenants."""
 
     abstract = True
     scopes: tuple[str, ...] = ("records:read", "records:write")
@@ -44,32 +42,10 @@ class Client(HttpUser):
 
     def on_start(self) -> None:
         number = next(_numbers)
-        self.address = f"127.2.{number >> 8}.{number & 255}"
+        address = f"127.2.{number >> 8}.{number & 255}"
         self.tenant = TENANTS[number % len(TENANTS)]
-        self.client.mount("http://", FromAddress(self.address))
-        self.client.trust_env = False
         said = {"scopes": self.scopes, "roles": self.roles, "tenant": self.tenant, "tier": self.tier}
-        token = development_token(ISSUER, self.address, id=self.address, seconds=86_400, **said)
-        self.client.headers["authorization"] = f"Bearer {token}"
-
-    def call(self, endpoint: str, method: str, path: str, right: Any = None, **sent: Any) -> Any:
-        """Make a call and note it; `right` says what is wrong with an answer that is a success."""
-        started = time.monotonic()
-        with self.client.request(method, path, name=endpoint, catch_response=True, timeout=20, **sent) as answer:
-            ended = time.monotonic()
-            status = answer.status_code or 0
-            wrong = right(answer) if right is not None and 200 <= status < 300 else ""
-            said = answer.headers.get("retry-after") if status else None
-            counted = bool(status and "ratelimit" in answer.headers)
-            seen = SeenCall(
-                endpoint, self.address, started, ended, status, counted, float(said) if said else None, wrong=wrong
-            )
-            if 0 < status < 500 and not wrong:
-                answer.success()
-            else:
-                answer.failure(wrong or f"status {status}")
-        _calls.append(seen)
-        return answer
+        self.appear(address, development_token(ISSUER, address, id=address, seconds=86_400, **said))
 
 
 class Visitor(Client):
@@ -88,19 +64,10 @@ class Visitor(Client):
         self.call("remove_tenant", "DELETE", f"/admin/tenants/{self.tenant}")
 
 
-class Guesser(Client):
+class Guesser(Guessing, Client):
     """Guesses passwords, four at once, and knows one."""
 
     fixed_count = 2
-    wait_time = constant(1)
-
-    @task
-    def guess(self) -> None:
-        gevent.joinall([gevent.spawn(self._log_in, "guess") for _ in range(4)])
-        self._log_in("open sesame")
-
-    def _log_in(self, password: str) -> None:
-        self.call("login", "POST", "/login", json={"name": "ali", "password": password})
 
 
 class Searcher(Client):
@@ -249,7 +216,7 @@ class Spender(Client):
             places.add(answer.headers["location"])
         _jobs.append((self.address, *places)[:2])
         if len(places) != 1:
-            _calls.append(_calls[-1]._replace(wrong="a key made two jobs"))
+            self.calls.append(self.calls[-1]._replace(wrong="a key made two jobs"))
         gevent.spawn(self._follow, places.pop(), text)
 
     def _follow(self, place: str, text: str) -> None:
@@ -302,5 +269,5 @@ def _digest(answer: Any, text: str) -> str:
 def _write_down(environment: Environment, **_: Any) -> None:
     """Write what was seen."""
     report = Path(os.environ["LOAD_REPORT"])
-    write(report / "calls.jsonl", _calls)
+    write(report / "calls.jsonl", Noted.calls)
     (report / "service.json").write_text(json.dumps({"records": _records, "jobs": _jobs}), "utf-8")
