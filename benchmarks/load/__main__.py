@@ -16,8 +16,12 @@ from benchmarks.e2e.servers import free_port, stop
 from benchmarks.load.calls import read
 from benchmarks.load.checks import check
 from benchmarks.valkey import running
+from forecourt import JobConfig
+from forecourt.auth.development import development_token
 
 _LOCUSTFILE = Path(__file__).with_name("users.py")
+_POLICIES = Path(__file__).parents[2] / "examples" / "records" / "policies.toml"
+ISSUER = JobConfig.from_file(_POLICIES).issuers[0]
 _USERS = 24
 
 
@@ -94,7 +98,9 @@ def _path() -> str:
 
 
 def _titles(address: str) -> list[str]:
-    with urllib.request.urlopen(f"{address}/records", timeout=30) as answer:
+    token = development_token(ISSUER, "auditor", id="auditor", scopes=["read:records"])
+    asking = urllib.request.Request(f"{address}/records", headers={"authorization": f"Bearer {token}"})
+    with urllib.request.urlopen(asking, timeout=30) as answer:
         return [record["title"] for record in json.load(answer)]
 
 
