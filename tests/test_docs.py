@@ -115,6 +115,8 @@ def unknown(name: str, called: Any, arguments: list[str]) -> list[str]:
 def known(line: str) -> None:
     """See that a line of a console could be typed: the command, its words and options."""
     words = shlex.split(line, comments=True)
+    if "|" in words:  # what is piped into it is another program's
+        words = words[len(words) - words[::-1].index("|") :]
     while "=" in words[0]:  # a variable before the command, and one that is set to what it prints
         variable, _, value = words.pop(0).partition("=")
         words = shlex.split(value.removeprefix("$(")) + words if value.startswith("$(") else words
@@ -275,6 +277,7 @@ def test_what_is_no_command_is_refused() -> None:
     """An option that there is not, a script that there is not, a program that nobody was told to install."""
     known("forecourt show main:app  # all of it")
     known("TOKEN=$(forecourt token --scope read:records)")
+    known("psql -c 'select 1' | forecourt audit verify - --key env:KEY")
     for wrong in ("forecourt show", "forecourt show main:app --weak"):
         with pytest.raises(SystemExit):
             known(wrong)

@@ -1,6 +1,7 @@
 """forecourt: one config says what protects each endpoint, one ordered stack enforces it."""
 
 from forecourt.audit import AuditSink
+from forecourt.audit_stream import AuditStream
 from forecourt.auth.credentials import Authenticator, Denied, User
 from forecourt.breakers import Breaker
 from forecourt.config import JobConfig
@@ -114,6 +115,7 @@ __all__ = [
     "Audit",
     "AuditMiddleware",
     "AuditSink",
+    "AuditStream",
     "Authenticator",
     "Breaker",
     "Brownout",

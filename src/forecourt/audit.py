@@ -1,7 +1,8 @@
 """The audit trail of one config in this process: a chain of signed lines, and where they are kept.
 
-Lines go to a file (`JobConfig(audit_log="audit.jsonl")`), to a sink of your own (an object with an async `keep`), or,
-where neither is named, to the standard library's logger `forecourt.audit`. Many lines are kept together: whoever waits
+Lines go to a file (`JobConfig(audit_log="audit.jsonl")`), to a table (`forecourt.db.AuditTable`), to a stream
+(`AuditStream`), to a sink of your own (an object with an async `keep`), or, where none is named, to the standard
+library's logger `forecourt.audit`. Many lines are kept together: whoever waits
 for its own waits for the same write. Where a write fails or takes too long, everybody who waits for it hears so, and a
 new chain begins.
 """
@@ -11,6 +12,7 @@ import logging
 import os
 import weakref
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol, cast
 
@@ -84,10 +86,13 @@ class Trail:
         await kept
 
     async def close(self) -> None:
-        """End the chain, where one was begun."""
+        """End the chain, where one was begun, and let go of the sink's connections, where it has any."""
         if self._chain is not None:
-            await self.write({"event": "closed"})
+            with suppress(Exception):  # it has been logged; what else is to be closed must be
+                await self.write({"event": "closed"})
             self._chain = None
+        if (close := getattr(self._sink, "close", None)) is not None:
+            await close()
 
     async def _write_all(self) -> None:
         while self._waiting:
@@ -127,7 +132,7 @@ def trail_of(runtime: Runtime) -> Trail:
     trail = _opened.get(runtime)
     if trail is None:
         trail = _opened[runtime] = Trail(_sink(runtime.config.audit_log), _signer(runtime.config.key_ring))
-        runtime.closing.append(trail.close)
+        runtime.closing.insert(0, trail.close)  # its last line may need a database that closes after it
     return trail
 
 

@@ -1,9 +1,11 @@
 """`forecourt audit verify`: whether an audit trail is as it was written.
 
 forecourt audit verify audit.jsonl --key env:AUDIT_KEY     exit 1 and a line for each thing that is wrong
+… | forecourt audit verify - --key env:AUDIT_KEY           the same, of what a table or a stream gives
 """
 
 import argparse
+import sys
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -19,7 +21,7 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     words = "check that an audit trail is as it was written"
     acts = commands.add_parser("audit", help=words, description=words).add_subparsers(required=True, metavar="ACT")
     verify = acts.add_parser("verify", help=words, description=words)
-    verify.add_argument("file", type=Path, metavar="FILE", help="the trail")
+    verify.add_argument("file", type=Path, metavar="FILE", help="the trail; - for standard input")
     verify.add_argument(
         "--key", action="append", required=True, metavar="env:NAME|file:PATH", help="a key of the config's `keys`"
     )
@@ -29,7 +31,7 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
 def _verify(given: argparse.Namespace) -> int:
     ring = _ring(given.key)
     try:
-        lines = given.file.read_bytes().splitlines()
+        lines = (sys.stdin.buffer.read() if str(given.file) == "-" else given.file.read_bytes()).splitlines()
     except OSError as error:
         raise ConfigError(f'trail "{given.file}" cannot be read: {error.strerror}') from None
     found = list(faults(lines, lambda key, mac, signed: ring.verify(PURPOSE, key, mac, signed)))

@@ -61,7 +61,7 @@ FLOORS = (
         "shared",
         "live",
         "health",
-        "audit",
+        "audit*",
         "caching",
         "key_book",
         "ledger",

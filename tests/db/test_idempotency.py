@@ -313,7 +313,7 @@ async def test_a_service_whose_database_has_no_table_does_not_start(database: st
         await service.app({"type": "lifespan", "asgi": {}, "state": {}}, receive, send)
     (failed,) = sent
     assert failed["type"] == "lifespan.startup.failed"
-    assert 'create the table "forecourt_idempotency" by a migration' in failed["message"]
+    assert 'no table "forecourt_idempotency": create it by a migration' in failed["message"]
     assert "records.metadata.create_all" in failed["message"]
 
 
@@ -327,7 +327,7 @@ async def test_calls_are_503_where_the_table_has_gone(database: str, caplog: pyt
         assert (refused.status_code, service.runs) == (503, 0)
         assert refused.json()["type"].endswith("/idempotency-not-prepared")
         assert "forecourt_idempotency" not in refused.text
-        assert 'create the table "forecourt_idempotency" by a migration' in caplog.text
+        assert 'no table "forecourt_idempotency": create it by a migration' in caplog.text
         async with sessions() as opened:
             await (await opened.connection()).run_sync(records.metadata.create_all)
         assert (await post(calling)).status_code == 201

@@ -15,6 +15,8 @@ from starlette.testclient import TestClient
 from forecourt import Audit, AuditMiddleware, ConfigError, EndpointPolicy, JobConfig, Principal, Security
 from forecourt import audit as trails
 from forecourt.cli import main
+from forecourt.core.audit import faults
+from forecourt.policies.keys import key_ring
 from forecourt.testing import FakeClock
 from forecourt.types import Scope
 from tests.asgi import Answer, call, http
@@ -45,6 +47,14 @@ class Kept:
     def of(self, event: str) -> list[dict[str, object]]:
         """Return the records of one kind."""
         return [record for record in self.records if record["event"] == event]
+
+
+def wrong(lines: list[bytes]) -> list[str]:
+    """Return what is wrong with a trail."""
+    ring = key_ring([KEY])
+    assert ring is not None
+    verifies = lambda key, mac, signed: ring.verify(trails.PURPOSE, key, mac, signed)  # noqa: E731
+    return [fault.said for fault in faults(lines, verifies)]
 
 
 class Caller1:
@@ -212,6 +222,10 @@ def test_a_file_holds_a_trail_that_verifies(
                 assert client.get(f"/records/{number}").status_code == 201
     command = ["audit", "verify", str(path), "--key", "env:AUDIT_KEY"]
     assert main(command) == 0
+    assert capsys.readouterr().out == "24 records, nothing wrong\n"
+    with path.open() as trail:
+        monkeypatch.setattr("sys.stdin", trail)
+        assert main(["audit", "verify", "-", "--key", "env:AUDIT_KEY"]) == 0
     assert capsys.readouterr().out == "24 records, nothing wrong\n"
     assert path.stat().st_mode & 0o777 == 0o600
     path.write_bytes(path.read_bytes().replace(b'"record_id":"3"', b'"record_id":"4"', 1))

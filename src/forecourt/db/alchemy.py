@@ -1,6 +1,19 @@
 """What is used of SQLAlchemy, which is imported here alone: the extra `db`."""
 
-from sqlalchemy import BigInteger, Column, LargeBinary, MetaData, String, delete, event, insert, inspect, select
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Text,
+    delete,
+    event,
+    insert,
+    inspect,
+    select,
+)
 from sqlalchemy.engine import Connection, Dialect, ExceptionContext
 from sqlalchemy.engine.interfaces import ExecutionContext
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
@@ -29,6 +42,7 @@ __all__ = [
     "ExceptionContext",
     "ExecutionContext",
     "Insert",
+    "Integer",
     "IntegrityError",
     "LargeBinary",
     "Mapper",
@@ -41,6 +55,7 @@ __all__ = [
     "SessionTransaction",
     "String",
     "Table",
+    "Text",
     "UOWTransaction",
     "Update",
     "await_only",

@@ -5,14 +5,15 @@ They are open from the start of the app to its end; whoever asks for one where n
 
 import logging
 import weakref
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import partial
 
 from forecourt.caching.caching import Caching
 from forecourt.config_databases import needed_connections
 from forecourt.db.alchemy import DBAPIError, PoolTimeout
 from forecourt.db.engines import opened
-from forecourt.db.idempotency import is_prepared, unprepared
+from forecourt.db.idempotency import needed
+from forecourt.db.needed import NeededTable
 from forecourt.db.opened import OpenedSession, all_closed
 from forecourt.db.replicas import Replicas
 from forecourt.errors import ConfigError, ForecourtError
@@ -94,17 +95,23 @@ class Databases:
 
         One that does not answer now is not known to lack anything: that is logged, and the service starts.
         """
+        for table in self._needed():
+            try:
+                there = await table.is_there(self.database(table.database).primary)
+            except (ForecourtError, DBAPIError, PoolTimeout) as error:
+                logger.warning("the database %r was not looked at: %s", table.database, type(error).__name__)
+                continue
+            if not there:
+                raise ConfigError(str(table))
+
+    def _needed(self) -> Iterator[NeededTable]:
         config = self.runtime.config
         said = [policy.idempotency for policy in (config.default, *config.endpoints.values()) if policy is not None]
         names = {each.database for each in said if isinstance(each, Idempotency)}
-        for name in sorted(name for name in names if name is not None):
-            try:
-                prepared = await is_prepared(self.database(name).primary)
-            except (ForecourtError, DBAPIError, PoolTimeout) as error:
-                logger.warning("the database %r was not looked at: %s", name, type(error).__name__)
-                continue
-            if not prepared:
-                raise ConfigError(unprepared(name))
+        yield from (needed(name) for name in sorted(name for name in names if name is not None))
+        audited = getattr(config.audit_log, "needed", None)
+        if isinstance(audited, NeededTable):
+            yield audited
 
     def open(self) -> None:
         """Be found by code that runs for no call."""

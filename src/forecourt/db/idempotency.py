@@ -21,7 +21,6 @@ import logging
 
 from forecourt.core.stored_response import decode
 from forecourt.db.alchemy import (
-    AsyncEngine,
     BigInteger,
     Column,
     DBAPIError,
@@ -32,9 +31,9 @@ from forecourt.db.alchemy import (
     Table,
     delete,
     insert,
-    inspect,
     select,
 )
+from forecourt.db.needed import NeededTable
 from forecourt.db.opened import given_back
 from forecourt.db.visits import Visit
 from forecourt.layers.idempotency_answers import REUSED, UNKNOWN, UNPREPARED, Replay
@@ -55,22 +54,12 @@ records = Table(
 """One row for each call carried out; `ends` in µs since the epoch, after which it may be deleted."""
 
 
-_FIX = (
-    f'create the table "{records.name}" by a migration, or once by'
-    " await connection.run_sync(forecourt.db.idempotency.records.metadata.create_all)"
-)
 _UNDEFINED_TABLE = "42P01"
 
 
-async def is_prepared(engine: AsyncEngine) -> bool:
-    """Return whether a database has the table."""
-    async with engine.connect() as connection:
-        return await connection.run_sync(lambda each: inspect(each).has_table(records.name))
-
-
-def unprepared(database: str) -> str:
-    """Say that a database has no such table, and how it gets it."""
-    return f'idempotency.database: "{database}" has no table for idempotency records: {_FIX}'
+def needed(database: str) -> NeededTable:
+    """Return what a database needs for records."""
+    return NeededTable.of(database, "idempotency.database", records, "forecourt.db.idempotency.records")
 
 
 def _is_missing(error: DBAPIError) -> bool:
@@ -107,7 +96,7 @@ class Once:
         except DBAPIError as error:
             if not _is_missing(error):
                 raise
-            logger.error("%s", unprepared(self._transaction.database))  # where it is is no matter
+            logger.error("%s", needed(self._transaction.database))  # where it is is no matter
             return self._visit.exchange.refuse(UNPREPARED)
         finally:
             await given_back([session])

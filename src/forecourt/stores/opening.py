@@ -24,13 +24,13 @@ def store_at(url: str, clock: Clock, *, cache_url: str | None = None, trips: Tri
     `cache_url`: where kept answers are, beside the decisions; None and `memory://`: in no store.
     `trips` are told of each trip for a decision.
     """
-    client = None if _in_memory(url) else _client(url)
+    client = None if _in_memory(url) else client_of(url)
     decisions = MemoryStore(clock) if client is None else _decisions(client, clock, trips)
     if cache_url is None or _in_memory(cache_url):
         return decisions
     from forecourt.stores.redis.store import RedisStore  # noqa: PLC0415  # the extra `redis` is optional
 
-    bodies = client if client is not None and cache_url == url else _client(cache_url)
+    bodies = client if client is not None and cache_url == url else client_of(cache_url)
     return LanedStore(decisions, RedisStore(bodies, lane="bodies"))
 
 
@@ -38,7 +38,8 @@ def _in_memory(url: str) -> bool:
     return url.startswith("memory:")
 
 
-def _client(url: str) -> "Client":
+def client_of(url: str) -> "Client":
+    """Return a client of the server at this URL, not yet open; ConfigError when the extra is not installed."""
     try:
         from forecourt.stores.redis.client import Client  # noqa: PLC0415  # the extra `redis` is optional
     except ImportError as error:
