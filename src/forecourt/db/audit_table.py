@@ -1,8 +1,9 @@
 """An audit trail in a table of one of the config's databases.
 
 `JobConfig(audit_log=AuditTable("main"), databases={"main": …})`. Lines are inserted in a transaction of their own: a
-record that something was begun stays, whatever becomes of the handler's transaction. The table is `lines`, made by a migration
-or once by `await connection.run_sync(lines.metadata.create_all)`; a service whose database has none does not start.
+record that something was begun stays, whatever becomes of the handler's transaction. The table is `lines`, made by a
+migration or once by `await connection.run_sync(lines.metadata.create_all)`; a service whose database has none does not
+start.
 """
 
 from collections.abc import Sequence
