@@ -47,6 +47,13 @@ class Postgres:
         """The address of its database."""
         return f"postgresql+asyncpg://tester@{HOST}:{self.port}/postgres"
 
+    def fresh(self, name: str) -> str:
+        """Return the address of an empty database of this name, which no other test uses."""
+        place = ("-U", "tester", "-h", HOST, "-p", str(self.port))
+        self._run("dropdb", "--if-exists", "--force", *place, name).wait()
+        assert self._run("createdb", *place, name).wait() == 0
+        return f"{self.url.rpartition('/')[0]}/{name}"
+
     def __enter__(self) -> Self:
         if self._user is not None:
             shutil.chown(self.path, self._user)

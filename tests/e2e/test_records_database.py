@@ -17,8 +17,8 @@ WITHIN = 0.05
 @pytest.mark.parametrize("kind", ["sqlite", "postgres"])
 def test_a_write_of_one_process_is_seen_by_the_other(kind: str, valkey: Valkey, request: pytest.FixtureRequest) -> None:
     """Read, read again from the cache, write, and read what was written; a refused write leaves what is kept."""
-    valued = request.getfixturevalue(kind)
-    arguments = ("--store", valkey.url, "--postgres", valued if kind == "sqlite" else valued.url)
+    place = request.getfixturevalue(kind)
+    arguments = ("--store", valkey.url, "--postgres", place if kind == "sqlite" else place.fresh("records"))
     with records(*arguments) as one, records(*arguments) as two:
         for each in (one, two):
             each.headers["host"] = "records.test"  # one name, as behind a balancer: what is kept belongs to a host
