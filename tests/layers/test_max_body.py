@@ -1,6 +1,7 @@
 """Bodies that are larger than anybody needs."""
 
 import gzip
+import tracemalloc
 from itertools import count
 
 import pytest
@@ -64,6 +65,33 @@ async def test_endless_chunks_end_at_the_limit() -> None:
 
     await app(http("/", "POST"), receive, send)
     assert (sent[0]["status"], len(sent), next(taken)) == (413, 2, 11)
+
+
+async def test_what_a_handler_forgets_is_not_kept() -> None:
+    """Fifty pieces of a megabyte pass before the limit refuses, and no more than a few of them are held at any time."""
+    app = starlette(
+        JobConfig(default=EndpointPolicy(max_body=50_000_000)),
+        Route("/", _read_pieces, methods=["POST"], name="read"),
+    )
+    taken = count()
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": b"%d" % next(taken) + bytes(1_000_000), "more_body": True}
+
+    async def send(_: Message) -> None:
+        return
+
+    await app(http("/", "POST"), receive, send)
+    assert next(taken) == 50  # the first call, with all that is made once
+    taken = count()
+    tracemalloc.start()
+    try:
+        await app(http("/", "POST"), receive, send)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert next(taken) == 50
+    assert peak < 4_000_000
 
 
 async def _read_pieces(request: Request) -> Response:
