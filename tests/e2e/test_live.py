@@ -140,6 +140,7 @@ async def test_two_workers_follow_what_is_pushed(tmp_path: Path, valkey: Valkey)
             with suppress(StoreDown):
                 await books.push(Document("policies.toml", POLICIES.format(number=number, more=named)))
                 return
+            await asyncio.sleep(0.05)  # the client connects again meanwhile; a loop without a pause would not let it
 
     with served(path, "store") as port:
         await follow_all(port, push)
