@@ -49,7 +49,7 @@ def job(name: str, query: bytes = b"", ring: KeyRing | None = None) -> NewJob:
 
 async def ended(queue: ValkeyQueue, names: Sequence[str]) -> list[Record]:
     """Return the records of jobs once all have ended."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(30):
         while True:
             records = [await queue.look(name) for name in names]
             found = [record for record in records if record and record.ended]
