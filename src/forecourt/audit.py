@@ -2,12 +2,12 @@
 
 Lines go to a file (`JobConfig(audit_log="audit.jsonl")`), to a table (`forecourt.db.AuditTable`), to a stream
 (`AuditStream`), to a sink of your own (an object with an async `keep`), or, where none is named, to the standard
-library's logger `forecourt.audit`. Many lines are kept together: whoever waits
-for its own waits for the same write. Where a write fails or takes too long, everybody who waits for it hears so, and a
-new chain begins.
+library's logger `forecourt.audit`. Many lines are kept together: whoever waits for its own waits for the same write.
+Where a write fails or takes too long, everybody who waits for it hears so, and a new chain begins.
 """
 
 import asyncio
+import inspect
 import logging
 import os
 import weakref
@@ -30,7 +30,7 @@ PATIENCE = 5.0
 
 
 class AuditSink(Protocol):
-    """Where lines of an audit trail are kept."""
+    """Where lines of an audit trail are kept; one that has an async `close` is closed at the end of the service."""
 
     async def keep(self, lines: Sequence[bytes]) -> None:
         """Keep these lines, in order, for good; raise where that cannot be."""
@@ -91,7 +91,8 @@ class Trail:
             with suppress(Exception):  # it has been logged; what else is to be closed must be
                 await self.write({"event": "closed"})
             self._chain = None
-        if (close := getattr(self._sink, "close", None)) is not None:
+        close = getattr(self._sink, "close", None)
+        if inspect.iscoroutinefunction(close):
             await close()
 
     async def _write_all(self) -> None:

@@ -2,13 +2,15 @@
 
 `JobConfig(audit_log=AuditStream("valkey://audit.internal"))`. Each line is an entry with the one field `line`, and
 lines kept together leave in one write. Nothing is ever trimmed; that no line is lost over a restart of the server needs
-`appendonly yes`, and `appendfsync always` where not even the last second may be.
+`appendonly yes`, and `appendfsync always` where not even the last second may be: a write to a disk takes longer than a
+decision may, so the trail has a connection and a deadline of its own.
 """
 
 import asyncio
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, cast
 
+from forecourt.audit import PATIENCE
 from forecourt.config_addresses import redacted, store_address
 from forecourt.errors import ConfigError
 from forecourt.stores.opening import client_of
@@ -52,6 +54,6 @@ class AuditStream:
 
     async def _opened(self) -> "Client":
         if self._client is None:
-            self._client = client_of(self._url)
+            self._client = client_of(self._url, PATIENCE)
         await self._client.open()  # at once, where it is open on this loop
         return self._client

@@ -236,6 +236,34 @@ def test_a_file_holds_a_trail_that_verifies(
     assert "planted" not in capsys.readouterr().err
 
 
+class Closing(Kept):
+    """A sink that is told when it is over."""
+
+    closed = 0
+
+    async def close(self) -> None:
+        """Count."""
+        self.closed += 1
+
+
+class Minding(Kept):
+    """A sink whose `close` is its own business."""
+
+    def close(self) -> None:
+        """Never be called."""
+        raise AssertionError
+
+
+def test_a_sink_is_closed_after_its_last_line() -> None:
+    """Once, where it has an async `close`; whatever else is called so is left alone."""
+    closing, minding = Closing(), Minding()
+    for sink in (closing, minding):
+        with TestClient(Audited(log=sink).app) as client:
+            client.get("/records/1")
+        assert [record["event"] for record in sink.records] == ["opened", "begun", "ended", "closed"]
+    assert closing.closed == 1
+
+
 async def test_a_full_disk_is_a_failure(tmp_path: Path) -> None:
     """A file that cannot be opened refuses what must be written down."""
     service = Audited(log=tmp_path / "no such folder" / "audit.jsonl")

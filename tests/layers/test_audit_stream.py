@@ -1,5 +1,7 @@
 """An audit trail in a stream: many processes keep one, and what is not kept is not done."""
 
+import asyncio
+
 import pytest
 
 from forecourt import AuditStream, ConfigError
@@ -36,6 +38,17 @@ async def test_what_the_server_does_not_take_is_not_done(valkey: Valkey) -> None
         while (await call(service.app, http("/records/42", "PUT"))).status != 201:
             assert service.runs == 1
         assert service.runs == 2
+
+
+async def test_a_server_that_takes_its_time_is_waited_for(valkey: Valkey) -> None:
+    """For longer than a decision may take: a line is kept when a disk has it."""
+    service = Audited(log=AuditStream(valkey.url))
+    async with lived(service.app):
+        assert (await service.call()).status == 201
+        with valkey.stalled():
+            calling = asyncio.ensure_future(service.call())
+            assert not (await asyncio.wait([calling], timeout=0.4))[0]
+        assert (await calling).status == 201
 
 
 @pytest.mark.parametrize(

@@ -38,14 +38,17 @@ def _in_memory(url: str) -> bool:
     return url.startswith("memory:")
 
 
-def client_of(url: str) -> "Client":
-    """Return a client of the server at this URL, not yet open; ConfigError when the extra is not installed."""
+def client_of(url: str, bodies_deadline: float = BODIES_DEADLINE) -> "Client":
+    """Return a client of the server at this URL, not yet open; ConfigError when the extra is not installed.
+
+    `bodies_deadline`: seconds that an answer by the lane `bodies` may take.
+    """
     try:
         from forecourt.stores.redis.client import Client  # noqa: PLC0415  # the extra `redis` is optional
     except ImportError as error:
         scheme = url.partition(":")[0]
         raise ConfigError(f"store: {scheme}: needs the Redis client: pip install 'forecourt[redis]'") from error
-    return Client(url, bodies_deadline=BODIES_DEADLINE)
+    return Client(url, bodies_deadline=bodies_deadline)
 
 
 def _decisions(client: "Client", clock: Clock, trips: Trips | None) -> Store:
