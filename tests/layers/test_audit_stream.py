@@ -38,6 +38,13 @@ async def test_what_the_server_does_not_take_is_not_done(valkey: Valkey) -> None
         assert service.runs == 2
 
 
+async def test_a_stream_that_was_never_asked_is_closed() -> None:
+    """And one that was, twice: there is nothing more to let go of."""
+    stream = AuditStream("valkey://nowhere.example")
+    for _ in range(2):
+        await stream.close()
+
+
 @pytest.mark.parametrize(
     ("url", "said"),
     [
