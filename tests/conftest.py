@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import find, settings
+from hypothesis import strategies as st
 
 from tests.brokers import Pulsar
 from tests.core.bench import examples
@@ -18,6 +19,12 @@ pytest_plugins = ["forecourt.testing.fixtures"]
 # New examples are looked for by people; what lets a change in does not vary.
 settings.register_profile("forecourt", max_examples=examples(100), derandomize=bool(os.environ.get("CI")))
 settings.load_profile("forecourt")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def characters() -> None:
+    """Have Hypothesis's table of characters: in a new clone it is made first, which would count as some test's time."""
+    find(st.text(max_size=1), lambda _: True)
 
 
 @pytest.fixture(scope="session")

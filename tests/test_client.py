@@ -258,3 +258,9 @@ def test_keys_that_are_of_no_use() -> None:
         sealed_client_sync("http://test", service=None, own={"kty": "OKP", "crv": "Ed25519", "x": "AA", "d": "AA"})
     with sealed_client_sync("http://test", service=None) as client:
         assert isinstance(client, httpx.Client)
+
+
+def test_a_call_that_is_never_made() -> None:
+    """It is told when the client is made, and not by its first call."""
+    with pytest.raises(ConfigError, match="attempts must be at least 1, not 0"):
+        Sealing(service=None, own=None, attempts=0)

@@ -31,6 +31,7 @@ ABOUT = (
 )
 
 _SIZES = ((200, "200 B"), (16_384, "16 kB"), (262_144, "256 kB"))
+_CALLED = ((1024, "1 kB"), *_SIZES[1:])
 
 
 async def run(bench: Bench) -> list[Table]:
@@ -39,10 +40,10 @@ async def run(bench: Bench) -> list[Table]:
     for size, named in _SIZES:
         rows = await bench.measure_works(f"contents of {named}", _works(os.urandom(size)))
         tables.append(Table(f"contents_{size}", f"A content of {named}", rows, floor=""))
-    rows = await bench.measure_works(
-        "calls", [Work("plain", _call(None), "httpx.AsyncClient(…).post(…)", "ours"), *_calls()]
-    )
-    return [*tables, Table("contents_calls", "A call with 1 kB both ways", rows, floor="plain")]
+    for size, named in _CALLED:
+        rows = await bench.measure_works(f"calls of {named}", _calls(size))
+        tables.append(Table(f"contents_calls_{size}", f"A call with {named} both ways", rows, floor="plain"))
+    return tables
 
 
 def _works(content: bytes) -> list[Work]:
@@ -54,9 +55,13 @@ def _works(content: bytes) -> list[Work]:
     ]
 
 
-def _calls() -> list[Work]:
+def _calls(size: int) -> list[Work]:
     formats: tuple[Format, ...] = ("jwe", "hpke")
-    return [Work(f"sealed, {form}", _call(form), "sealed_client(…).post(…)", "ours") for form in formats]
+    plain = Work("plain", _call(None, size), "httpx.AsyncClient(…).post(…)", "ours")
+    return [
+        plain,
+        *(Work(f"sealed, {form}", _call(form, size), "sealed_client(…).post(…)", "ours") for form in formats),
+    ]
 
 
 def _public(jwk: Jwk) -> dict[str, object]:
@@ -96,7 +101,7 @@ class _Anyone:
         return Principal("any", "alice")
 
 
-def _call(form: Format | None) -> Callable[[], Awaitable[object]]:
+def _call(form: Format | None, size: int) -> Callable[[], Awaitable[object]]:
     service, alice = (generated("x25519", name) for name in ("service", "alice"))
     way = "required" if form else "off"
     config = JobConfig(
@@ -117,7 +122,7 @@ def _call(form: Format | None) -> Callable[[], Awaitable[object]]:
     if form:
         transport = SealingTransport(Sealing(service=_public(service), own=alice, format=form), inner)
     client = httpx.AsyncClient(base_url="http://test", transport=transport)
-    content = os.urandom(512).hex().encode()
+    content = os.urandom(size // 2).hex().encode()
 
     async def work() -> None:
         answer = await client.post("/", content=content)

@@ -27,6 +27,7 @@ from forecourt.core.idempotency_fields import Pointer
 from forecourt.core.payload import Call, Header, Terms, check_answer, of_request
 from forecourt.core.retrying import IDEMPOTENT
 from forecourt.core.sealed import Unopened
+from forecourt.errors import ConfigError
 from forecourt.payload.contents import Contents, NotSealed
 from forecourt.payload.keys import opener, sealer
 from forecourt.policies.encryption import Format
@@ -65,7 +66,7 @@ class Sealing:
     `service`: the service's public key; None: requests go in plain. `own`: the caller's private key, whose public half
     is registered with the service; None: answers come in plain. `subject`: whom the service knows the caller by; then a
     request counts with this caller's credentials only. `attempts`: at most so many; `patience`: seconds that are
-    waited between them, in all. ConfigError where a key is of no use.
+    waited between them, in all. ConfigError where a key is of no use, or `attempts` less than 1.
     """
 
     def __init__(
@@ -82,6 +83,8 @@ class Sealing:
         max_age: int = 300,
         clock: Clock | None = None,
     ) -> None:
+        if attempts < 1:
+            raise ConfigError(f"attempts must be at least 1, not {attempts}")
         self.clock: Clock = clock or SystemClock()
         self._contents = Contents(format, member, tuple(map(Pointer.parse, fields)))
         self._seals = None if service is None else sealer(format, _jwk(service))
@@ -96,7 +99,8 @@ class Sealing:
         if request.method not in IDEMPOTENT and "idempotency-key" not in request.headers:
             request.headers["idempotency-key"] = str(uuid.uuid4())
         left = self._patience
-        for attempt in range(1, self._attempts + 1):
+        attempt = 1
+        while True:
             sealed, id_ = self._sealed(request, content)
             got = yield sealed
             assert got is not None, "a request is answered"
@@ -104,8 +108,8 @@ class Sealing:
             if wait is None or wait > left or attempt == self._attempts:
                 return self._opened(request, got, id_)
             left -= wait
+            attempt += 1
             _ = yield wait
-        raise AssertionError("attempts must be at least 1")
 
     def _sealed(self, request: httpx.Request, content: bytes) -> tuple[httpx.Request, str | None]:
         headers = request.headers.copy()

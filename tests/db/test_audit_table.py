@@ -86,6 +86,7 @@ async def test_the_last_line_is_written_before_the_database_closes(database: str
     async with lived(reader.app):
         trail = await reader.trail.read()
     assert (json.loads(trail[-1])["event"], wrong(trail)) == ("closed", [])
+    assert repr(reader.trail) == "<AuditTable main>"
 
 
 @asynccontextmanager

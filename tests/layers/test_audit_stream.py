@@ -51,6 +51,13 @@ async def test_a_server_that_takes_its_time_is_waited_for(valkey: Valkey) -> Non
         assert (await calling).status == 201
 
 
+async def test_a_stream_that_was_never_asked_is_closed() -> None:
+    """And one that was, twice: there is nothing more to let go of."""
+    stream = AuditStream("valkey://nowhere.example")
+    for _ in range(2):
+        await stream.close()
+
+
 @pytest.mark.parametrize(
     ("url", "said"),
     [

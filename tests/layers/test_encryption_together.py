@@ -244,21 +244,23 @@ async def test_two_processes_open_what_a_caller_sealed_once() -> None:
 
 
 async def test_websockets_pass_where_an_endpoint_takes_both() -> None:
-    """Their messages are not contents."""
+    """Their messages are not contents, also where a limit beside asks the store."""
     seen: list[str] = []
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         seen.append(scope["type"])
         await send({"type": "websocket.accept"})
 
-    service = Vault(BOTH)
+    policy = EndpointPolicy(encryption=BOTH, security=Security(), rate_limit=TokenBucket(max_tokens=5, refill_rate=1))
     config = JobConfig(
-        default=EndpointPolicy(encryption=Encryption(request="required")),
+        default=policy,
         routes={"any": "/{path:path}"},
-        payload_keys=service.config.payload_keys,
+        authenticators={"field": ByField()},
+        payload_keys=Vault(BOTH).config.payload_keys,
     )
-    for layers in (None, ("encryption",)):
-        await call(PolicyMiddleware(app, config=config, layers=layers), websocket("/"))
+    carol = {**websocket("/"), "headers": [(b"x-user", b"carol")]}  # without a key
+    for layers in (None, ("security", "rate_limit", "encryption")):
+        await call(PolicyMiddleware(app, config=config, layers=layers), carol)
     assert seen == ["websocket", "websocket"]
 
 

@@ -120,6 +120,36 @@ async def test_too_much_after_the_answer_began_looks_like_a_client_that_left() -
     assert kinds == ["http.request", "http.disconnect", "http.disconnect"]
 
 
+async def test_a_handler_that_goes_on_after_it_was_refused_is_not_heard() -> None:
+    """The one answer is 413, whatever the handler makes of a client that seems to have left."""
+    sent: list[str] = []
+
+    async def stubborn(_: Scope, receive: Receive, send: Send) -> None:
+        sent.append((await receive())["type"])
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"all the same"})
+
+    config = JobConfig(endpoints={"echo": EndpointPolicy(max_body=10)}, routes={"echo": "POST /"})
+    piece: Message = {"type": "http.request", "body": b"x" * 11, "more_body": True}
+    answer = await call(PolicyMiddleware(stubborn, config=config), http("/", "POST"), piece)
+    assert (answer.status, sent) == (413, ["http.disconnect"])
+    assert b"all the same" not in answer.body
+
+
+async def test_a_client_that_leaves_within_the_limit_is_seen_to_leave() -> None:
+    """By the handler, as without the policy: what it sent is half of a compressed body, and no corrupt one."""
+    seen: list[str] = []
+
+    async def patient(_: Scope, receive: Receive, __: Send) -> None:
+        seen.extend([(await receive())["type"] for _ in range(2)])
+
+    policy = EndpointPolicy(max_body=MaxBody(size=100, encodings=("gzip",)))
+    config = JobConfig(endpoints={"echo": policy}, routes={"echo": "POST /"})
+    piece: Message = {"type": "http.request", "body": gzip.compress(b"x" * 50)[:15], "more_body": True}
+    answer = await call(PolicyMiddleware(patient, config=config), http("/", "POST", headers=[GZIP]), piece)
+    assert (seen, answer.messages) == (["http.request", "http.disconnect"], [])
+
+
 async def test_an_idempotency_key_is_free_after_a_body_too_large() -> None:
     """The handler has done nothing, so the key's next use runs it."""
     policy = EndpointPolicy(max_body=10, idempotency=Idempotency(key="client"))

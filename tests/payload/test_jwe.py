@@ -1,14 +1,18 @@
 """What a JWE may say, made by hand: a header that means more than is understood is refused, however right the rest."""
 
 import os
+import warnings
 from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from joserfc.errors import SecurityWarning
 from joserfc.jwe import JWERegistry
+from joserfc.jwk import RSAKey
 
 from forecourt.auth.compact import encoded
 from forecourt.core.sealed import Unopened
+from forecourt.errors import ConfigError
 from forecourt.payload.keys import opener, sealer
 from tests.layers.sealed import private, public
 
@@ -65,6 +69,15 @@ def test_nonces_of_other_lengths() -> None:
     """RFC 7518 §5.3 knows one."""
     with pytest.raises(Unopened):
         opener("jwe", [SHARED]).open(direct('{"alg":"dir","enc":"A256GCM"}', nonce=16))
+
+
+def test_an_rsa_key_that_is_too_short() -> None:
+    """RFC 7518 §4.3 asks for 2048 bits; the start says so."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SecurityWarning)
+        short = RSAKey.generate_key(1024).as_dict(private=True)
+    with pytest.raises(ConfigError, match="it is shorter than 2048 bits"):
+        opener("jwe", [short])
 
 
 @pytest.mark.parametrize("kind", ["rsa", "x25519"])
