@@ -34,6 +34,7 @@ from forecourt import (
     Retry,
     Security,
     SlidingWindow,
+    Telemetry,
     Throttle,
     Timeout,
     TokenBucket,
@@ -121,7 +122,7 @@ def _app(calls: Calls, store: str, observed: Mapping[str, Any]) -> ASGIApp:
         issuers=[ISSUER.policy],
         accounts=Accounts(quota=Quota(amount=MANY)),
         store=store,
-        telemetry={"log_to": "/dev/null", "log_format": "json"},
+        telemetry=Telemetry(log_to="/dev/null", log_format="json"),
     )
     app = Starlette(routes=[Route("/", _handler, methods=["GET", "POST"], name="handler")])
     app.add_middleware(PolicyMiddleware, config=config)
