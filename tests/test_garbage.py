@@ -94,6 +94,7 @@ CASES = {
     "a miss": Calls(EndpointPolicy(cache=Cache(ttl=1000)), query="n={}"),
     "a breaker": Calls(EndpointPolicy(circuit_breaker=CircuitBreaker())),
     "a timeout": Calls(EndpointPolicy(timeout=Timeout(seconds=10))),
+    "a timeout until the start": Calls(EndpointPolicy(timeout=Timeout(seconds=10, until="start"))),
     "retries": Calls(EndpointPolicy(retry=Retry())),
     "all": Calls(
         EndpointPolicy(
