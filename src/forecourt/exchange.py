@@ -355,7 +355,7 @@ class Exchange:
         return bool(kind == "websocket.close")
 
     def _with_fields(self, message: Message) -> Message:
-        """Return the message with our fields beside the app's; where both have one of a name, the app's."""
+        """Add our fields; where the app has one of that name, its own stays."""
         theirs, ours = message.get("headers") or (), self.headers
         names = dict(theirs)
         for name, _ in ours:

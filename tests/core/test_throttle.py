@@ -132,3 +132,15 @@ def test_two_sets_of_parameters_in_turn_give_no_more_slots() -> None:
         admitted += bench.ask(SECOND, 1, 10 * SECOND, 1, 0).passed
         admitted += bench.ask(*STRICT, 1, 0).passed
     assert admitted <= 11
+
+
+def test_a_rest_in_parts_of_another_rate_is_less_than_a_microsecond() -> None:
+    """Eight ninths of one are no eight: neither in the next slot, nor in one that is given back."""
+    ninths, whole = (8, 9, 100), (1, 1, 100)
+    bench = Bench("throttle")
+    first = bench.ask(*ninths, 1, 0)
+    assert first.tickets == (bench.now, 8)
+    again = bench.later(0)
+    assert again.ask(*whole, 1, 0).tickets == (bench.now + 2, 0)
+    bench.back(*whole, 1, *first.tickets)
+    assert bench.state is None

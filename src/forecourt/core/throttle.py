@@ -32,7 +32,7 @@ def take(states: tuple[State | None, ...], now: int, args: tuple[Arg, ...]) -> O
     """
     period, parts, max_delay, cost, shadow = cast("tuple[int, int, int, int, int]", args)
     span = max_delay - (-period // parts)
-    (tat, rest, *_), stale = _slot(cast("_Slot | None", states[0]), now, span)
+    (tat, rest, *_), stale = _slot(cast("_Slot | None", states[0]), now, span, parts)
     delay = tat - now + (rest > 0)
     anew = _kept((tat, rest, now, span)) if stale else None
     if not cost:
@@ -51,14 +51,16 @@ def give_back(states: tuple[State | None, ...], now: int, args: tuple[Arg, ...])
     state = cast("_Slot | None", states[0])
     if state is None or state[:2] != (ticket, ticket_rest):
         return Outcome("go", (), (None,))
-    rest = ticket_rest - cost * period
-    freed = _kept((ticket + rest // parts, rest % parts, *state[2:]))
+    tat, rest = _in_parts(ticket, ticket_rest, parts)
+    rest -= cost * period
+    freed = _kept((tat + rest // parts, rest % parts, *state[2:]))
     return Outcome("go", (), (freed if freed.expires > now else Write(None, now),))
 
 
-def _slot(state: _Slot | None, now: int, span: int) -> tuple[_Slot, bool]:
+def _slot(state: _Slot | None, now: int, span: int, parts: int) -> tuple[_Slot, bool]:
     """Return the state as it is now, and whether it must be written anew."""
     tat, rest, written, kept_span = state or (now, 0, now, span)
+    tat, rest = _in_parts(tat, rest, parts)
     if now < written:
         tat -= written - now
     ahead = tat - now + (rest > 0)
@@ -67,6 +69,11 @@ def _slot(state: _Slot | None, now: int, span: int) -> tuple[_Slot, bool]:
     if kept_span != span:
         return (now + ceil(ahead / kept_span * span), 0, now, span), True
     return (tat, rest, now, span), now < written
+
+
+def _in_parts(tat: int, rest: int, parts: int) -> tuple[int, int]:
+    """Return a TAT whose rest may be in the parts of another rate, which the span need not show: then rounded up."""
+    return (tat, rest) if rest < parts else (tat + 1, 0)
 
 
 def _kept(slot: _Slot) -> Write:

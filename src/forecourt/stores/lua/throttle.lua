@@ -8,6 +8,7 @@ do
   if state then
     local written, span
     tat, rest, written, span = parse('<dddd', state)
+    if rest >= parts then tat, rest = tat + 1, 0 end
     if now < written then tat = tat - (written - now) end
     ahead = tat - now
     if rest > 0 then ahead = ahead + 1 end

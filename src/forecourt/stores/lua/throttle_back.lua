@@ -6,6 +6,7 @@ do
     local tat, rest, written, span = parse('<dddd', state)
     if tat == $A5 + 0 and rest == $A6 + 0 then
       local parts = $A2 + 0
+      if rest >= parts then tat, rest = tat + 1, 0 end
       rest = rest - $A4 * $A1
       tat, rest = tat + floor(rest / parts), rest % parts
       local ahead = tat - now + (rest > 0 and 1 or 0)
