@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from tests.brokers import Pulsar
 from tests.core.bench import examples
+from tests.distributions import Packages
 from tests.postgres import Postgres, binaries
 from tests.servers import Cluster, Valkey
 
@@ -70,6 +71,14 @@ def postgres(postgres_server: Postgres) -> Iterator[Postgres]:
     postgres_server.start()
     yield postgres_server
     postgres_server.start()
+
+
+@pytest.fixture
+def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Packages:
+    """A folder on the path to install packages into."""
+    folder = tmp_path / "packages"
+    folder.mkdir()
+    return Packages(folder, monkeypatch)
 
 
 @pytest.fixture

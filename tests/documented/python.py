@@ -3,7 +3,7 @@
 A block that begins with `# runs` stands by itself: it gets an empty namespace, as somebody who pastes it has one. The
 others go on where the page left off, after what `surroundings` says is there on that page. `await` at the top of a
 block runs on the page's own loop, on which its app was started. `policies.toml` is the TOML block above, where there is
-one.
+one, and `lockout.lua` the Lua.
 """
 
 import ast
@@ -17,7 +17,7 @@ from contextlib import AsyncExitStack, chdir, contextmanager
 from pathlib import Path
 from types import CodeType, ModuleType
 
-from tests.documented.blocks import Block, name_of, of_page
+from tests.documented.blocks import ROOT, Block, name_of, of_page
 from tests.documented.surroundings import SURROUNDINGS, Names
 
 PEERS = {
@@ -31,6 +31,10 @@ PEERS = {
 """Packages of pages that lead away from them, by what is imported: of the dependency group `check`."""
 
 
+FILES = {"toml": "policies.toml", "lua": "lockout.lua"}
+"""What the blocks of a language are called as files."""
+
+
 def page_ran(page: Path, folder: Path) -> list[str]:
     """Run a page's Python in this folder; return the lines of blocks that were not, as their peer is not installed."""
     left: list[str] = []
@@ -39,8 +43,8 @@ def page_ran(page: Path, folder: Path) -> list[str]:
         if (surroundings := SURROUNDINGS.get(name_of(page))) is not None:
             runner.run(around.enter_async_context(surroundings(names)))
         for block in of_page(page):
-            if block.language == "toml":
-                Path("policies.toml").write_text(block.text, "utf-8")
+            if block.language in FILES:
+                Path(FILES[block.language]).write_text(block.text, "utf-8")
             elif block.language == "python" and (missing := peer_missing(block)):
                 left.append(f"line {block.line}: {missing} is not installed")
             elif block.language == "python":
@@ -84,3 +88,7 @@ def peer_missing(block: Block) -> str | None:
     """Return the peer that a block imports and that is not installed."""
     roots = re.findall(r"^(?:from|import) (\w+)", block.text, re.MULTILINE)
     return next((PEERS[root] for root in roots if root in PEERS and importlib.util.find_spec(root) is None), None)
+
+
+if __name__ == "__main__":
+    print("\n".join(page_ran(ROOT / sys.argv[1], Path.cwd())))  # noqa: T201

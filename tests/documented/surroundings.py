@@ -142,6 +142,19 @@ async def records(names: Names) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
+async def locked_out(names: Names) -> AsyncIterator[None]:
+    """Nothing before; then the page's strategy limits by the page's config."""
+    yield
+    app, config = FastAPI(), names["config"]
+    app.add_middleware(PolicyMiddleware, config=config)
+    app.add_api_route("/login", lambda: None, name="login")
+    async with UnderTest(app, config) as tested:
+        answers = [await tested.get("/login") for _ in range(6)]
+    assert [answer.status for answer in answers] == [200] * 5 + [429]
+    assert answers[-1].headers["retry-after"] == "900"
+
+
+@asynccontextmanager
 async def a_directory(names: Names) -> AsyncIterator[None]:
     """Nothing before; then the page's authenticator knows badge 7, refuses another, and leaves who has none."""
     yield
@@ -249,6 +262,7 @@ SURROUNDINGS: Mapping[str, Surroundings] = {
     "docs/console.md": a_console,
     "docs/db.md": records,
     "docs/design.md": an_exchange,
+    "docs/extending.md": locked_out,
     "docs/health.md": health,
     "docs/live-config.md": two_configs,
     "docs/layers/auth.md": a_directory,
