@@ -12,6 +12,7 @@ from pkgutil import iter_modules
 
 from benchmarks import docs, groups, report, targets
 from benchmarks.machine import machine, versions
+from benchmarks.repeated import AGREEMENT, joined
 from benchmarks.results import Run
 
 GROUPS = sorted(module.name for module in iter_modules(groups.__path__))
@@ -20,9 +21,8 @@ GROUPS = sorted(module.name for module in iter_modules(groups.__path__))
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; 1 when a target is missed, 2 when a group failed."""
     options = _options(arguments)
-    run, failed = (
-        _load(options.from_file) if options.from_file else _measure(options.groups or GROUPS, quick=options.quick)
-    )
+    runs = [_load(file) for file in options.from_files or ()]
+    run, failed = (joined(runs), []) if runs else _measure(options.groups or GROUPS, quick=options.quick)
     for group in run.groups:
         print(report.text(group))
     if options.json:
@@ -30,6 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.docs and not failed:
         docs.write(run, Path("docs"))
     missed = _print_targets(run)
+    if told := run.machine.get(AGREEMENT):
+        print(f"\nRun to run: {told}.")
     if failed:
         print(f"\nfailed: {', '.join(failed)}", file=sys.stderr)
         return 2
@@ -44,7 +46,12 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--check", action="store_true", help="exit with 1 when a target is missed by more than noise")
     parser.add_argument("--docs", action="store_true", help="write docs/performance.md, its JSON and charts")
     parser.add_argument(
-        "--from", dest="from_file", type=Path, metavar="FILE", help="measure nothing; read a run's JSON"
+        "--from",
+        dest="from_files",
+        action="append",
+        type=Path,
+        metavar="FILE",
+        help="measure nothing; read a run's JSON. Given again, the rounds of all, and how far the runs agree",
     )
     options = parser.parse_args(arguments)
     if unknown := set(options.groups) - set(GROUPS):
@@ -54,8 +61,8 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     return options
 
 
-def _load(file: Path) -> tuple[Run, list[str]]:
-    return Run.from_json(json.loads(file.read_text("utf-8"))), []
+def _load(file: Path) -> Run:
+    return Run.from_json(json.loads(file.read_text("utf-8")))
 
 
 def _measure(names: Sequence[str], *, quick: bool) -> tuple[Run, list[str]]:

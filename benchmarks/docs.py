@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks import charts, report, targets
+from benchmarks.repeated import AGREEMENT
 from benchmarks.results import Group, Run, Table
 
 _INTRO = """\
@@ -41,10 +42,15 @@ def write(run: Run, directory: Path) -> None:
 
 
 def page(run: Run) -> str:
-    """Return the page."""
-    return "\n".join(
-        [_INTRO, *_targets(run), *(line for group in run.groups for line in _group(group)), *_setting(run)]
-    )
+    """Return the page; of several runs it says how far they agree."""
+    groups = (line for group in run.groups for line in _group(group))
+    return "\n".join([_INTRO, *_repeated(run), *_targets(run), *groups, *_setting(run)])
+
+
+def _repeated(run: Run) -> Iterator[str]:
+    if run.machine.get(AGREEMENT):
+        yield "**Run to run.** Here are the rounds of several runs, made one after the other: the quartiles are of all."
+        yield f"Each by itself: {run.machine[AGREEMENT]}.\n"
 
 
 def _targets(run: Run) -> Iterator[str]:
@@ -102,7 +108,7 @@ def _table(group: Group, table: Table) -> Iterator[str]:
 
 def _setting(run: Run) -> Iterator[str]:
     yield "## Machine and versions\n"
-    yield ", ".join(f"{name}: {value}" for name, value in run.machine.items()) + ".\n"
+    yield ", ".join(f"{name}: {value}" for name, value in run.machine.items() if name != AGREEMENT) + ".\n"
     yield "| package | version |\n|---|---|"
     yield from (f"| {name} | {version} |" for name, version in run.versions.items())
     yield ""

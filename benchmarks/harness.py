@@ -32,7 +32,7 @@ class Plan(NamedTuple):
     seconds: float
 
 
-QUICK = Plan(7, 5, 0.006)
+QUICK = Plan(6, 5, 0.006)
 FULL = Plan(25, 8, 0.006)
 
 

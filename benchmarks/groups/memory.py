@@ -31,7 +31,7 @@ TITLE = "Memory"
 ABOUT = (
     "Bytes per live caller, each of whom has called once: in memory by tracemalloc after a collection, on "
     "Valkey by used_memory. forecourt is measured through the whole stack on a bare ASGI app, peers by "
-    "calling their limiters, a limit of 100 an hour. Then a million distinct callers (200,000 with --quick), "
+    "calling their limiters, a limit of 100 an hour. Then a million distinct callers (100,000 with --quick), "
     "10,000 a second by a clock that is set, ask forecourt's memory store."
 )
 MISSING = [
@@ -51,7 +51,7 @@ async def run(bench: Bench) -> list[Table]:
     in_memory = [await _weigh_here(name, side, make, number) for name, side, make in _contenders(None)]
     url = bench.server.url
     on_server = [await _weigh_there(bench, name, side, make, number) for name, side, make in _contenders(url)]
-    callers = 200_000 if bench.quick else 1_000_000
+    callers = 100_000 if bench.quick else 1_000_000
     bench.say(f"{callers:,} callers")
     return [
         Table("memory", "Bytes per caller, in memory", in_memory, unit="bytes"),

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import charts, docs, report, targets
+from benchmarks.repeated import AGREEMENT, agreement, joined
 from benchmarks.results import Figure, Group, Row, Run, Table
 
 FLOOR = Row("alone", [10.0, 20.0, 10.0], side="base")
@@ -163,3 +164,30 @@ def test_the_page_in_the_docs_is_what_its_json_says() -> None:
             chart = directory / "charts" / f"{group.name}-{shown.key}.svg"
             assert chart.exists() == shown.chart
             assert not shown.chart or chart.read_text("utf-8") == charts.svg(shown)
+
+
+def test_two_runs_agree_within_their_quartiles_or_a_tenth() -> None:
+    """A ratio of another phase of the machine does not agree; one a little beside the other does."""
+    near = Row("forecourt", [15.4, 25.4, 15.4], side="ours")
+    far = Row("forecourt", [25.0, 35.0, 25.0], side="ours")
+    one = run_of(table(PEER, SLOW, OURS))
+    assert agreement(one, one)[:3] == (2, 2, 0.0)
+    assert agreement(one, run_of(table(PEER, SLOW, near))).agree == 2
+    apart = agreement(one, run_of(table(PEER, SLOW, far)))
+    assert (apart.ratios, apart.agree) == (2, 1)
+    assert [apart.half, apart.nine_of_ten] == pytest.approx([1 / 3, 2 / 3])
+
+
+def test_joined_runs_have_the_rounds_of_all() -> None:
+    """Their quartiles are of all rounds, and the page says how far the runs agree."""
+    one = run_of(table(PEER, OURS))
+    both = joined([one, one])
+    assert both.table("rate_limit", "memory").row("forecourt").rounds == OURS.rounds * 2
+    assert both.machine[AGREEMENT] in docs.page(both)
+    assert "Run to run" not in docs.page(joined([one]))
+
+
+def test_runs_of_other_groups_are_not_joined() -> None:
+    """What one of them did not measure cannot be compared."""
+    with pytest.raises(ValueError, match="did not measure rate_limit"):
+        joined([run_of(table(PEER, OURS)), Run({}, {}, [])])

@@ -38,7 +38,7 @@ def hashed(text: str, pepper: str | None) -> str:
     """Return what is kept of a key."""
     if pepper is None:
         return hashlib.sha256(text.encode()).hexdigest()
-    return hmac.new(pepper.encode(), text.encode(), hashlib.sha256).hexdigest()
+    return hmac.digest(pepper.encode(), text.encode(), "sha256").hex()
 
 
 def same(kept: str, shown: str) -> bool:

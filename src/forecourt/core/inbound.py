@@ -41,7 +41,7 @@ class Signed(NamedTuple):
         """Return whether one of these secrets made one of the signatures; the time it takes does not say which."""
         found = False
         for secret in secrets:
-            expected = hmac.new(secret, self.prefix + body, hashlib.sha256).digest()
+            expected = hmac.digest(secret, self.prefix + body, "sha256")
             for signature in self.signatures:
                 found |= hmac.compare_digest(expected, signature)
         return found

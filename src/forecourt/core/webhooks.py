@@ -12,7 +12,6 @@ addresses answer as the host itself in a cloud; they are named here. Networks th
 """
 
 import base64
-import hashlib
 import hmac
 import re
 from collections.abc import Sequence
@@ -105,7 +104,7 @@ def callable_address(address: Address, allow: Sequence[Network] = ()) -> bool:
 def signature(message: str, timestamp: int, body: bytes, secrets: Sequence[bytes]) -> str:
     """Return the field `webhook-signature`: one signature for each secret."""
     signed = f"{message}.{timestamp}.".encode() + body
-    made = (hmac.new(secret, signed, hashlib.sha256).digest() for secret in secrets)
+    made = (hmac.digest(secret, signed, "sha256") for secret in secrets)
     return " ".join("v1," + base64.b64encode(each).decode() for each in made)
 
 
@@ -113,7 +112,7 @@ def secrets_for(owner: str, secrets: Sequence[bytes]) -> list[bytes]:
     """Return the secrets of one caller's receivers; without an owner the service's own."""
     if not owner:
         return list(secrets)
-    return [hmac.new(secret, b"forecourt webhook of " + owner.encode(), hashlib.sha256).digest() for secret in secrets]
+    return [hmac.digest(secret, b"forecourt webhook of " + owner.encode(), "sha256") for secret in secrets]
 
 
 def pause(attempt: int, spread: float) -> int | None:

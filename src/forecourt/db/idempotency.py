@@ -114,7 +114,7 @@ class Once:
         except ValueError:
             return exchange.refuse(UNKNOWN)
         exchange.decided("idempotency", "replayed")
-        return Replay(exchange, answer)
+        return Replay(answer)
 
     async def write(self) -> None:
         """Add the record to the handler's transaction; TakenError where another has committed one meanwhile."""

@@ -32,6 +32,10 @@ _MOST_SEALS = 1_000
 """Endpoints whose keys are remembered: an envelope may name one that never was."""
 
 
+_encode = json.JSONEncoder(separators=(",", ":")).encode
+"""As `json.dumps` with these separators, which would make an encoder for each job."""
+
+
 class Forged(Exception):
     """An envelope that no key of the ring signed, or that is for another job, or cannot be read."""
 
@@ -101,7 +105,7 @@ class Envelopes:
 
     def seal(self, job: str, request: JobRequest) -> bytes:
         """Return the envelope of a job, signed, or sealed where the request says so."""
-        text = json.dumps(_written(request), separators=(",", ":")).encode()
+        text = _encode(_written(request)).encode()
         if request.at_rest:
             sealed = self._seal("job", request.endpoint).seal(text, self._stored(job))
             return b".".join((SEALED, base64.urlsafe_b64encode(request.endpoint.encode()), sealed))

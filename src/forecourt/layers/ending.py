@@ -49,6 +49,7 @@ class Ending:
             if not self._ended or (self._task is not None and self._task.uncancel() > 0):
                 raise
         finally:
+            self._exchange.begins = self._earlier  # neither keeps the other: nothing is left to the garbage collector
             if self._watcher is not None:
                 self._watcher.cancel()
         if self._ended and self._last is not None:

@@ -166,13 +166,14 @@ class IdempotencyLayer:
         claim = self._claim(exchange)
         self._heartbeat.drop(self._kept(claim), (claim.holder,))
         how = self._ending(exchange, claim)
+        work, claim.work = claim.work, None  # it knows the exchange, which knows the claim: a cycle, were it kept
         if how == "release":
             exchange.notes.pop(CLAIM, None)  # what was not carried out is charged anew
             yield Settlement("idempotency_release", claim.key, (exchange.id,), durable=True)
             return
-        fingerprint = claim.work.request.fingerprint if claim.work else claim.before
-        if how == "complete" and claim.work:
-            answer = self._kept_as(exchange, claim, self._encoded(claim.work.recorder))
+        fingerprint = work.request.fingerprint if work else claim.before
+        if how == "complete" and work:
+            answer = self._kept_as(exchange, claim, self._encoded(work.recorder))
             args = (exchange.id, self._ttl, fingerprint, answer)
             yield Settlement("idempotency_complete", claim.key, args, durable=True)
         else:
@@ -212,7 +213,7 @@ class IdempotencyLayer:
                 kept = decode(self._plain(exchange, _bytes(values[3])))
             except ValueError:
                 return exchange.refuse(UNKNOWN)
-            return Replay(exchange, kept, _bytes(values[2]), self._started)
+            return Replay(kept, _bytes(values[2]), self._started)
         return exchange.refuse(UNKNOWN)
 
     def _later(self, exchange: Exchange) -> ASGIApp:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from forecourt.core.idempotency_rules import Fingerprint, kept_fields
 from forecourt.core.stored_response import StoredResponse
-from forecourt.exchange import Exchange
+from forecourt.exchange import exchange_of
 from forecourt.layers.idempotency_request import ReadRequest
 from forecourt.responses import TYPES, Header, Problem, Refusal
 from forecourt.types import ASGIApp, Receive, Scope, Send
@@ -86,12 +86,10 @@ class Replay:
 
     def __init__(
         self,
-        exchange: Exchange,
         kept: StoredResponse,
         fingerprint: bytes = b"",
         started: Callable[[Scope], Fingerprint] | None = None,
     ) -> None:
-        self._exchange = exchange
         self._kept = kept
         self._fingerprint = fingerprint
         self._started = started
@@ -103,19 +101,19 @@ class Replay:
             if not await request.rest():
                 return None
             if request.fingerprint != self._fingerprint:
-                return await self._exchange.refuse(REUSED)(scope, receive, send)
+                return await exchange_of(scope).refuse(REUSED)(scope, receive, send)
         if self._kept.flags & BODY_NOT_KEPT:
-            return await self._tombstone()(scope, receive, send)
+            return await self._tombstone(scope)(scope, receive, send)
         headers = [*self._kept.headers, REPLAYED]
         await send({"type": "http.response.start", "status": self._kept.status, "headers": headers})
         await send({"type": "http.response.body", "body": self._kept.body})
 
-    def _tombstone(self) -> ASGIApp:
+    def _tombstone(self, scope: Scope) -> ASGIApp:
         status = self._kept.status
         headers = (*kept_fields(self._kept.headers, body=False), REPLAYED)
         if status in (204, 205, 304):
             return _Bare(status, headers)
-        return Refusal(not_kept(status), headers=headers, renderer=self._exchange.runtime.renderer)
+        return Refusal(not_kept(status), headers=headers, renderer=exchange_of(scope).runtime.renderer)
 
 
 class _Bare:

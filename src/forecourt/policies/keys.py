@@ -51,14 +51,14 @@ class KeyRing:
     def sign(self, purpose: str, signed: bytes) -> tuple[str, str]:
         """Return (key id, HMAC-SHA256 in hexadecimal) of some bytes, by the first key."""
         name, key = next(iter(self._keys(purpose).items()))
-        return name, hmac.new(key, signed, hashlib.sha256).hexdigest()
+        return name, hmac.digest(key, signed, "sha256").hex()
 
     def verify(self, purpose: str, name: str, signature: str, signed: bytes) -> bool:
         """Tell whether the key of that id made this signature; an unknown id is no."""
         key = self._keys(purpose).get(name)
         if key is None:
             return False
-        expected = hmac.new(key, signed, hashlib.sha256).hexdigest()
+        expected = hmac.digest(key, signed, "sha256").hex()
         return hmac.compare_digest(expected.encode(), signature.encode("utf-8", "replace"))
 
     def derived(self, purpose: bytes) -> Mapping[bytes, bytes]:
@@ -73,8 +73,8 @@ class KeyRing:
         """Return the keys of a purpose by id: 8 hexadecimal digits of their digest, which say nothing of them."""
         keys = self._derived.get(purpose)
         if keys is None:
-            derived = [hmac.new(secret, b"forecourt " + purpose.encode(), hashlib.sha256) for secret in self._secrets]
-            keys = {hashlib.sha256(b"id" + key.digest()).hexdigest()[:8]: key.digest() for key in derived}
+            derived = [hmac.digest(secret, b"forecourt " + purpose.encode(), "sha256") for secret in self._secrets]
+            keys = {hashlib.sha256(b"id" + key).hexdigest()[:8]: key for key in derived}
             self._derived[purpose] = keys
         return keys
 
