@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
+import examples.extending.lockout  # noqa: F401  # the strategy of one's own that pages name
 from forecourt.cli import parser
 from forecourt.config import JobConfig
 from forecourt.errors import ConfigError

@@ -129,12 +129,13 @@ def test_what_is_not_as_shown_is_told() -> None:
 
 @pytest.mark.valkey
 def test_tests_in_the_docs_pass(tmp_path: Path, valkey: Valkey) -> None:
-    """The tutorial's test, and those for a store and a strategy of one's own with the plugin, as files."""
+    """The tutorial's test, and those for a store, queue and strategy of one's own with the plugin, as files."""
     texts = {name: [b.text for b in of_page(ROOT / "docs" / name) if b.language == "python"] for name in TESTS}
     (tmp_path / "test_tutorial.py").write_text(texts["tutorial.md"][-1], "utf-8")
     (tmp_path / "conftest.py").write_text(texts["testing.md"][1], "utf-8")
     (tmp_path / "test_store.py").write_text(texts["testing.md"][2], "utf-8")
-    (tmp_path / "test_strategy.py").write_text(texts["testing.md"][3], "utf-8")
+    (tmp_path / "test_strategy.py").write_text(texts["testing.md"][4], "utf-8")
+    (tmp_path / "test_queue.py").write_text(texts["testing.md"][3], "utf-8")
     around = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path]), "TEST_SERVER": valkey.url}
     command = [sys.executable, "-m", "pytest", "-q", "-o", "asyncio_mode=auto", "-p", "no:cacheprovider", str(tmp_path)]
     done = subprocess.run(command, cwd=tmp_path, env=around, capture_output=True, text=True, timeout=100, check=False)

@@ -143,9 +143,10 @@ async def records(names: Names) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def locked_out(names: Names) -> AsyncIterator[None]:
-    """Nothing before; then the page's strategy limits by the page's config."""
+    """Nothing before; then the page's strategy limits."""
     yield
-    app, config = FastAPI(), names["config"]
+    limit = names["Lockout"](limit=5, window=60, lockout=900, key="client")
+    app, config = FastAPI(), JobConfig(default=EndpointPolicy(rate_limit=limit))
     app.add_middleware(PolicyMiddleware, config=config)
     app.add_api_route("/login", lambda: None, name="login")
     async with UnderTest(app, config) as tested:
