@@ -97,7 +97,7 @@ class Ending(NamedTuple):
 
 
 class QueueSite(NamedTuple):
-    """What a queue of one's own is made for: its name in `queues`, its address there, the config's namespace, the clock.
+    """What a queue of one's own is made for: its name in `queues`, its address, the config's namespace, the clock.
 
     The address is empty where the config has a function.
     """
