@@ -4,9 +4,13 @@ Nothing is loaded for being installed: the groups are read (names only), and the
 imported. What cannot be imported, and a name that two packages have, is a ConfigError.
 """
 
+import difflib
 from importlib.metadata import EntryPoint, entry_points
+from typing import TypeVar
 
 from forecourt.errors import ConfigError
+
+Kind = TypeVar("Kind")
 
 
 def found_by(group: str, name: str) -> object | None:
@@ -25,6 +29,19 @@ def found_by(group: str, name: str) -> object | None:
             f"entry point {name!r} of {group} ({_owner(entry)}): {type(error).__name__}: {error}"
         ) from error
     return loaded
+
+
+def brought(group: str, name: str, kind: type[Kind]) -> Kind:
+    """Return what the entry point of this name loads; ConfigError where nobody has it, or where it is no `kind`."""
+    found = found_by(group, name)
+    if found is None:
+        names = names_in(group)
+        near = difflib.get_close_matches(name, names, 1)
+        hint = f'did you mean "{near[0]}"?' if near else f"they bring {', '.join(names) or 'none'}"
+        raise ConfigError(f"no installed package brings {name!r} of {group}; {hint}")
+    if not isinstance(found, kind):
+        raise ConfigError(f"entry point {name!r} of {group}: it must be of type {kind.__name__}")
+    return found
 
 
 def names_in(group: str) -> list[str]:
