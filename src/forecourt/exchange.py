@@ -355,10 +355,13 @@ class Exchange:
         return bool(kind == "websocket.close")
 
     def _with_fields(self, message: Message) -> Message:
+        """Return the message with our fields beside the app's; where both have one of a name, the app's."""
         theirs, ours = message.get("headers") or (), self.headers
         names = dict(theirs)
-        if not names.keys().isdisjoint(dict(ours)):
-            ours = [field for field in ours if field[0] not in names]
+        for name, _ in ours:
+            if name in names:
+                ours = [field for field in ours if field[0] not in names]
+                break
         return {**message, "headers": [*theirs, *ours]}
 
     def _end(self, _work: object = None) -> None:

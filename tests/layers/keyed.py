@@ -1,6 +1,7 @@
 """A service that does things, and counts how often: for calls with idempotency keys."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Sequence
 
 from starlette.background import BackgroundTask
@@ -17,6 +18,7 @@ from tests.asgi import Answer, http
 from tests.callers import Caller, settle_down
 from tests.services import echo, starlette
 
+TYPES = "https://forecourt.dev/problems/"
 EVERY_METHOD = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 
 
@@ -166,6 +168,12 @@ class Poster(Caller):
         if self.broken:
             raise OSError("the client has left")
         await super()._send(message)
+
+
+def problem(answer: Answer) -> tuple[int, str]:
+    """Return status and type of a problem."""
+    assert answer.headers["content-type"] == "application/problem+json"
+    return answer.status, json.loads(answer.body)["type"].removeprefix(TYPES)
 
 
 def priced(amount: int = 2, **idempotency: object) -> EndpointPolicy:

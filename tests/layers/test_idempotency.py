@@ -1,7 +1,5 @@
 """Idempotency in the stack: carried out once, replayed to its caller, and refused where neither can be."""
 
-import json
-
 import pytest
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
@@ -9,21 +7,13 @@ from forecourt import EndpointPolicy, FixedWindow, Idempotency, JobConfig
 from forecourt.core.idempotency_rules import UNSTABLE
 from forecourt.stores.contract import Settlement
 from forecourt.types import Scope
-from tests.asgi import Answer, call, http, websocket
-from tests.layers.keyed import Keyed, Poster
-
-TYPES = "https://forecourt.dev/problems/"
+from tests.asgi import call, http, websocket
+from tests.layers.keyed import Keyed, Poster, problem
 
 
 def keyed() -> Scope:
     """Build the scope of a call with the first key."""
     return http("/", "POST", headers=[(b"idempotency-key", b"k1")])
-
-
-def problem(answer: Answer) -> tuple[int, str]:
-    """Return status and type of a problem."""
-    assert answer.headers["content-type"] == "application/problem+json"
-    return answer.status, json.loads(answer.body)["type"].removeprefix(TYPES)
 
 
 async def test_a_call_is_carried_out_once_and_replayed() -> None:

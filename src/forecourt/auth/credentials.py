@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal, NamedTuple, Protocol
 
-from starlette.authentication import AuthCredentials, BaseUser
+from starlette.authentication import BaseUser
 
 from forecourt.core.permits import Standing
 from forecourt.core.tokens import Claims, Told
@@ -114,11 +114,6 @@ def credential(told: Told, scheme: str, claims: Claims, *, ath: str = "", local:
 def plain(principal: Principal, scheme: str) -> Credential:
     """Build the credential of a caller of whom no more is known than who they are."""
     return Credential(principal, User(principal), scheme, Standing(principal.scopes, principal.roles))
-
-
-def starlette_credentials(principal: Principal) -> AuthCredentials:
-    """Return what `request.auth` is: a list of the caller's own, as handlers may change it."""
-    return AuthCredentials([*principal.scopes])
 
 
 def _read_only(claims: Claims) -> Claims:

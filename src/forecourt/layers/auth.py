@@ -22,7 +22,7 @@ from typing import cast
 from starlette.authentication import AuthCredentials, UnauthenticatedUser
 
 from forecourt.auth.authentication import Authentication, Outcome
-from forecourt.auth.credentials import Credential, Rejected, starlette_credentials
+from forecourt.auth.credentials import Credential, Rejected
 from forecourt.auth.dpop import Proof
 from forecourt.core.permits import Challenge, Demand, permitted
 from forecourt.core.permits import Verdict as Permit
@@ -73,6 +73,7 @@ class AuthLayer:
         self._asks_nothing = not policy.demands
         self._keys = runtime.keys
         self._revocation = runtime.config.revocation
+        self._usual = self._usual_scopes()
         self._proofs = authentication.proof_reader()
         self._clock = runtime.clock
         challenges = authentication.challenges(policy.schemes)
@@ -86,6 +87,11 @@ class AuthLayer:
         self._bare = tuple(each.field() for each in self._challenges)
         self._told_scopes = " ".join(sorted(policy.scopes)) if runtime.config.tell_scopes else ""
 
+    def _usual_scopes(self) -> frozenset[str] | None:
+        """Return the scopes that are all it takes to be let in; None where more must be looked at, or asked."""
+        only_scopes = self._demand == Demand(self._demand.scopes)
+        return self._demand.scopes if only_scopes and self._schemes is None and not self._revocation else None
+
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Find out who is calling; refuse and return, or call on: without a coroutine, where nothing is waited for."""
         exchange: Exchange = scope[KEY]
@@ -93,7 +99,13 @@ class AuthLayer:
             _as_nobody(scope)
             return self.app(scope, receive, send)
         found = self._authentication.authenticate(scope)
-        if type(found) is not Credential and isinstance(found, Awaitable):
+        if type(found) is Credential:
+            usual = self._usual
+            if usual is not None and usual <= found.standing.scopes and found.thumbprint is None:
+                _as(found, exchange)
+                exchange.decided("security", "allowed")
+                return self._let_in(found, exchange, scope, receive, send)
+        elif isinstance(found, Awaitable):
             return self._awaited(found, exchange, scope, receive, send)
         return self._found(found, exchange, scope, receive, send)
 
@@ -160,14 +172,11 @@ class AuthLayer:
             permit = permitted(self._demand, found.standing, self._clock.now())
             if permit != "go":
                 return self._forbidden(exchange, permit, found)
-        scope = exchange.scope
         if self._revocation or found.thumbprint is not None:
             refused = self._must_ask(exchange, found)
             if refused is not None:
                 return refused
-        exchange.principal = found.principal
-        scope["user"] = found.user
-        scope["auth"] = starlette_credentials(found.principal)
+        _as(found, exchange)
         return None
 
     def _must_ask(self, exchange: Exchange, found: Credential) -> Refusal | None:
@@ -241,6 +250,13 @@ def _demand(policy: Security) -> Demand:
         None if policy.max_age is None else microseconds(policy.max_age),
         frozenset(policy.acr),
     )
+
+
+def _as(found: Credential, exchange: Exchange) -> None:
+    exchange.principal = found.principal
+    scope = exchange.scope
+    scope["user"] = found.user
+    scope["auth"] = AuthCredentials(found.principal.scopes)  # type: ignore[arg-type]  # it makes a list of its own
 
 
 def _as_nobody(scope: Scope) -> None:

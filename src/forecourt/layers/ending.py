@@ -108,11 +108,7 @@ def _is_last(message: Message) -> bool:
 
 
 def _is_event_stream(message: Message) -> bool:
-    headers = message.get("headers") or ()
-    usual: bytes | None = dict(headers).get(b"content-type")
-    if usual is not None:
-        return usual.strip().lower().startswith(b"text/event-stream")
-    for name, value in headers:  # written otherwise than ASGI says, or not there
-        if len(name) == 12 and name.lower() == b"content-type":
-            return bool(value.strip().lower().startswith(b"text/event-stream"))
+    for name, value in message.get("headers") or ():
+        if len(name) == 12 and name.lower() == b"content-type" and value.lstrip()[:17].lower() == b"text/event-stream":
+            return True
     return False

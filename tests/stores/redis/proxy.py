@@ -15,12 +15,13 @@ class Proxy:
     Every reply is passed on after `latency` seconds, one after the other.
 
     `hold()` keeps replies back while commands still reach the server; `cut()` ends every connection with whatever is on
-    its way, and new ones are accepted.
+    its way, and new ones are accepted, unless `refusing`.
     """
 
     def __init__(self, server: Valkey, tls: ssl.SSLContext | None = None, *, latency: float = 0) -> None:
         self.port = free_port()
         self.accepted = 0
+        self.refusing = False
         self._server = server
         self._tls = tls
         self._latency = latency
@@ -62,6 +63,9 @@ class Proxy:
             pump.cancel()
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self.refusing:
+            writer.transport.abort()
+            return
         self.accepted += 1
         try:
             replies, commands = await asyncio.open_unix_connection(str(self._server.socket))
