@@ -13,12 +13,12 @@ from forecourt.stores.scripts import fragment
 from tests.distributions import Packages
 
 STRATEGY = """
-from typing import ClassVar, Literal
+from typing import ClassVar
 from forecourt import OwnLimit, Strategy
 from forecourt.core.operations import Outcome
 
 class Never(OwnLimit):
-    type: Literal["never"] = "never"
+    type: str = "never"
     most: int
     numbers: ClassVar[tuple[str, ...]] = ("most",)
 

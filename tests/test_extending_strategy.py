@@ -2,9 +2,10 @@
 
 from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import pytest
+from fastapi import FastAPI
 from pydantic import ValidationError
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -12,9 +13,21 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from examples.extending.lockout import LOCKOUT, Lockout, give_back, take
-from forecourt import ConfigError, EndpointPolicy, JobConfig, OwnLimit, PolicyMiddleware, Strategy, register_strategy
+from forecourt import (
+    ConfigError,
+    EndpointPolicy,
+    JobConfig,
+    Limits,
+    OwnLimit,
+    PolicyMiddleware,
+    Strategy,
+    register_strategy,
+)
+from forecourt.config_diff import changes
 from forecourt.core import operations
 from forecourt.core.operations import Outcome, known
+from forecourt.integrations.openapi import document_policies
+from forecourt.limits import Standing
 from forecourt.policies import own_limits
 from forecourt.policies.quantities import Count
 from forecourt.policies.rate_limit import local_operation
@@ -120,6 +133,35 @@ async def test_a_lockout_ends(clock: FakeClock) -> None:
         assert await guessed(tested, "right") == [200]
 
 
+async def test_operators_see_and_change_it(clock: FakeClock) -> None:
+    """Where a caller stands is looked at without counting; other numbers hold for a while; a reset lets it in."""
+    config = JobConfig(default=EndpointPolicy(rate_limit=GUESSES.model_copy(update={"count": "request"})))
+    store = MemoryStore(clock)
+    limits = Limits(config, store, clock=clock)
+    here = ("client", "192.0.2.1")
+    async with UnderTest(service(config), config, clock=clock, store=store) as tested:
+        assert await guessed(tested, "right") == [200]
+        assert await limits.peek("login", here) == [Standing("guesses", 1, 2, 60.0, passes=True)]
+        assert await guessed(tested, "right", "right") == [200, 429]
+        assert await limits.peek("login", here) == [Standing("guesses", 0, 2, 600.0, passes=False)]
+        await limits.reset("login", here)
+        assert await guessed(tested, "right") == [200]
+
+
+def test_its_words_are_shown() -> None:
+    """In the OpenAPI schema as those of any limit; a looser number is told by `forecourt diff`."""
+    config = JobConfig(default=EndpointPolicy(rate_limit=GUESSES))
+    app = FastAPI()
+    app.add_middleware(PolicyMiddleware, config=config)
+    app.add_api_route("/login", lambda: None, name="login")
+    document_policies(app, config)
+    shown = {"type": "lockout", "name": "guesses", "key": "client", "cost": 1, "limit": 2, "window": 60, "lockout": 600}
+    assert app.openapi()["paths"]["/login"]["get"]["x-rate-limits"] == [shown]
+    looser = JobConfig(default=EndpointPolicy(rate_limit=GUESSES.model_copy(update={"limit": 20})))
+    (change,) = changes(config, looser)
+    assert change.looser == ("guesses: limit raised from 2 to 20",)
+
+
 async def test_a_policy_file_names_it(tmp_path: Path, clock: FakeClock) -> None:
     """By its type, with tiers, beside limits of the package; what is wrong in it is told as of any limit."""
     path = tmp_path / "policies.toml"
@@ -179,7 +221,7 @@ def test_one_process_takes_its_share() -> None:
 class Unregistered(OwnLimit):
     """A limit of no strategy."""
 
-    type: Literal["unregistered"] = "unregistered"
+    type: str = "unregistered"
     most: Count = 1
 
     numbers: ClassVar[tuple[str, ...]] = ("most",)
@@ -195,6 +237,8 @@ def test_impossible_limits_are_refused() -> None:
     """Of no registered strategy; in batches; dearer than it may be; by failures where nothing is given back."""
     with pytest.raises(ValidationError, match="is of no strategy: say register_strategy"):
         Unregistered()
+    with pytest.raises(ValidationError, match='"other" is not allowed: must be "lockout"'):
+        Lockout(type="other", limit=2, window=1, lockout=1)
     with pytest.raises(ValidationError, match="must be 1: a strategy of one's own"):
         Lockout(limit=2, window=1, lockout=1, batch=2, key="endpoint")
     with pytest.raises(ValidationError, match="must be at most 2, or no call can ever pass"):
@@ -213,7 +257,7 @@ def test_what_cannot_be_a_strategy_is_refused() -> None:
             Unregistered, LOCKOUT.take, LOCKOUT.lua, give_back=LOCKOUT.give_back
         ),
         "Unregistered must have arguments": uncomputed,
-        "Untyped.type must be a literal with a default": Strategy(Untyped, LOCKOUT.take, LOCKOUT.lua),
+        "Untyped.type must have a default": Strategy(Untyped, LOCKOUT.take, LOCKOUT.lua),
         "Untyped.numbers must name its number fields": Strategy(Untyped, LOCKOUT.take, LOCKOUT.lua),
     }
     for words, strategy in cases.items():
@@ -228,13 +272,13 @@ def test_what_cannot_be_a_strategy_is_refused() -> None:
 class Lenient(Lockout):
     """A lockout whose Lua is wrong."""
 
-    type: Literal["lenient"] = "lenient"  # type: ignore[assignment]  # another strategy of the same words
+    type: str = "lenient"
 
 
 class Endless(Lockout):
     """A lockout that lets everything pass."""
 
-    type: Literal["endless"] = "endless"  # type: ignore[assignment]  # another strategy of the same words
+    type: str = "endless"
 
 
 @pytest.fixture

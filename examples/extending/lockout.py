@@ -8,7 +8,7 @@ process may hold the refusal for a moment (`held`).
 """
 
 from pathlib import Path
-from typing import ClassVar, Literal, cast
+from typing import ClassVar, cast
 
 from forecourt import OwnLimit, Strategy, register_strategy
 from forecourt.core.operations import Arg, Outcome, State, Write
@@ -18,7 +18,7 @@ from forecourt.policies.quantities import Count, Duration, microseconds
 class Lockout(OwnLimit):
     """At most `limit` calls in each window of `window` seconds; one more, and none for `lockout` seconds."""
 
-    type: Literal["lockout"] = "lockout"
+    type: str = "lockout"
     limit: Count
     window: Duration
     lockout: Duration

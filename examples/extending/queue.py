@@ -115,12 +115,12 @@ class FolderQueue:
 
     async def look(self, job: str) -> Record | None:
         """Return what is known of a job."""
-        known = (await asyncio.to_thread(self._all)).get(job)
+        known = (await asyncio.to_thread(self._seen)).get(job)
         return known.record() if known else None
 
     async def result(self, job: str) -> bytes | None:
         """Return the result of a job."""
-        known = (await asyncio.to_thread(self._all)).get(job)
+        known = (await asyncio.to_thread(self._seen)).get(job)
         return known.result if known else None
 
     async def cancel(self, job: str) -> Record | None:
@@ -133,13 +133,13 @@ class FolderQueue:
 
     async def dead(self, most: int = 100) -> list[Record]:
         """Return dead jobs, the latest first."""
-        known = await asyncio.to_thread(self._all)
+        known = await asyncio.to_thread(self._seen)
         found = [job.record() for job in known.values() if isinstance(job.state, Dead)]
         return sorted(found, key=lambda record: -record.changed)[:most]
 
     async def depth(self) -> dict[str, int]:
         """Return how many jobs are waiting, delayed, running and dead."""
-        now, states = self._clock.now(), [job.state for job in (await asyncio.to_thread(self._all)).values()]
+        now, states = self._clock.now(), [job.state for job in (await asyncio.to_thread(self._seen)).values()]
         queued = [state for state in states if isinstance(state, Queued)]
         delayed = sum(state.due > now for state in queued)
         running, dead = (sum(isinstance(state, kind) for state in states) for kind in (Leased, Dead))
@@ -242,6 +242,11 @@ class FolderQueue:
         with (self._folder / "lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield self._clock.now()
+
+    def _seen(self) -> dict[str, Job]:
+        """Return all jobs, for who only looks."""
+        with self._locked():
+            return self._all()
 
     def _all(self) -> dict[str, Job]:
         """Return all jobs by id; those that have been over for their `ttl` are gone."""

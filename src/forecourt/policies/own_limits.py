@@ -33,7 +33,7 @@ _ANOTHER_KEY = re.compile(r"\$K(?!1\b)\d+")
 class OwnLimit(Limit):
     """What a strategy of one's own takes from a config; a subclass adds `type`, its numbers, and what they mean.
 
-    `type` is a literal with a default, as in `type: Literal["lockout"] = "lockout"`; it names the operation too. The
+    `type` has a default, as in `type: str = "lockout"`, and is never anything else; it names the operation too. The
     names of its number fields stand in `numbers`: tiers and overrides may change those.
     """
 
@@ -60,6 +60,8 @@ class OwnLimit(Limit):
     def faults(self) -> list[Fault]:
         """Return what makes this limit impossible; a subclass adds its own."""
         strategy = _strategies.get(self.type)
+        if self.type != (kind := type(self).model_fields["type"].default):
+            return [fault("type", self.type, f'must be "{kind}"')]
         if strategy is None:
             return [fault("type", self.type, "is of no strategy: say register_strategy(Strategy(…)) before")]
         wrong = super().faults()
@@ -138,7 +140,7 @@ def _wrong(strategy: Strategy) -> list[str]:
     limit, kind = strategy.limit, strategy.kind
     wrong = []
     if not _KIND.fullmatch(kind):
-        wrong.append(f'{limit.__name__}.type must be a literal with a default, as in `type: Literal["lockout"] = …`')
+        wrong.append(f'{limit.__name__}.type must have a default, as in `type: str = "lockout"`')
     if known(kind) is not None or known(f"{kind}_back") is not None:
         wrong.append("there is an operation of this kind already")
     if not limit.numbers or (strange := [each for each in limit.numbers if each not in limit.model_fields]):
