@@ -18,6 +18,16 @@ _KIND, _ARGS = "token_bucket", (100, 1_000_000, 1, 1, 0)  # 100 tokens, one more
 _KEY = "forecourt:{abcdefghijklmnop}:limit:get_record:0"
 
 
+_FLOORS = {
+    "an empty script": ("return 1", "return 1"),
+    "the least that a limit needs": (
+        "a script that asks the time, reads a key and writes it with an expiry, and computes nothing",
+        "redis.call('TIME') redis.call('GET', KEYS[1]) redis.call('SET', KEYS[1], 'x', 'PX', '1000') return 1",
+    ),
+}
+"""Scripts that show what no script can be below: name → (what it is, its text)."""
+
+
 class _Counted:
     """Runs commands on many connections at once, one at a time on each, and asks the server what they took."""
 
@@ -60,15 +70,22 @@ async def table(server: Valkey, rounds: int) -> Table:
     counted = _Counted(server)
     await counted.open()
     shas = {count: server.client.script_load(compose_decision((_KIND,) * count)) for count in _OPERATIONS}
-    measured: dict[int, list[float]] = {0: [], **{count: [] for count in _OPERATIONS}}
+    floors = {name: server.client.script_load(text) for name, (_, text) in _FLOORS.items()}
+    measured: dict[int | str, list[float]] = {0: [], **{each: [] for each in (*floors, *_OPERATIONS)}}
     for _ in range(rounds):
         measured[0].append(await counted.per_call("incrby", ("INCRBY", "n:{}", 1), 1))
+        for name, sha in floors.items():
+            writes = int("SET" in _FLOORS[name][1])
+            measured[name].append(await counted.per_call("evalsha", ("EVALSHA", sha, 1, "bench:{}"), writes))
         for count, sha in shas.items():
             keys = [f"bench:{{}}:{place}" for place in range(count)]
             command = ("EVALSHA", sha, count, *keys, *_ARGS * count)
             measured[count].append(await counted.per_call("evalsha", command, count))
     await counted.close()
-    rows = [Row("INCRBY", measured[0], "the plain command", "base")]
+    rows = [
+        Row("INCRBY", measured[0], "the plain command", "base"),
+        *(Row(name, measured[name], config, "base") for name, (config, _) in _FLOORS.items()),
+    ]
     rows += [
         Row(f"{count} token {'bucket' if count == 1 else 'buckets'}", measured[count], "one script", "ours")
         for count in _OPERATIONS

@@ -8,7 +8,7 @@ import pytest
 
 from forecourt.cli import main
 from forecourt.principals import Keys
-from tests.servers import Valkey, free_port
+from tests.servers import Cluster, Valkey, free_port
 
 HERE = ["--client", "192.0.2.1"]
 
@@ -148,6 +148,28 @@ def test_override_list_and_restore(policies: str, module: str, capsys: pytest.Ca
     assert {first, second} == {for_all, for_one}
     assert peeked == "hourly: 9 of 9 left; a call now passes"
     assert (restored, was_not) == ("restored", "nothing was changed there")
+
+
+def test_on_a_cluster(
+    tmp_path: Path,
+    valkey_cluster: Cluster,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Peek, reset and overrides are the same, wherever the keys lie."""
+    (tmp_path / "policies.toml").write_text(POLICIES.format(store=valkey_cluster.url))
+    monkeypatch.chdir(tmp_path)
+    named = ["policies.toml", "get_record"]
+    changed = ["--name", "hourly", "--set", "limit=7", "--for", "1h"]
+    assert main(["limits", "override", *named, *changed]) == 0
+    assert main(["limits", "overrides", "policies.toml"]) == 0
+    assert main(["limits", "peek", *named, *HERE]) == 0
+    assert main(["limits", "reset", *named, *HERE]) == 0
+    assert main(["limits", "restore", *named, "--name", "hourly"]) == 0
+    assert main(["limits", "peek", *named, *HERE]) == 0
+    out = capsys.readouterr().out
+    assert "hourly: 7 of 7 left; a call now passes" in out
+    assert "hourly: 3 of 3 left; a call now passes" in out
 
 
 def test_an_override_without_a_number_or_a_time_is_refused(policies: str, capsys: pytest.CaptureFixture[str]) -> None:

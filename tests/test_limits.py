@@ -49,7 +49,8 @@ STRATEGIES: dict[str, RateLimit] = {
     "impatient": Debounce(interval=3, max_wait=4),
 }
 
-on_both = pytest.mark.parametrize("store", ["memory", pytest.param("valkey", marks=pytest.mark.valkey)], indirect=True)
+SERVERS = [pytest.param(each, marks=pytest.mark.valkey) for each in ("valkey", "valkey_cluster")]
+on_all = pytest.mark.parametrize("store", ["memory", *SERVERS], indirect=True)
 each_strategy = pytest.mark.parametrize("limit", STRATEGIES.values(), ids=STRATEGIES)
 
 
@@ -65,7 +66,7 @@ async def store(request: pytest.FixtureRequest, clock: FakeClock) -> AsyncIterat
     if request.param == "memory":
         yield MemoryStore(clock)
         return
-    served = RedisStore(Client(request.getfixturevalue("valkey").url, deadline=5), clock=clock)
+    served = RedisStore(Client(request.getfixturevalue(request.param).url, deadline=5), clock=clock)
     await served.open()
     yield served
     await served.close()
@@ -82,7 +83,7 @@ async def status(config: JobConfig, store: Store, clock: FakeClock) -> int:
     return (await get(app, "/")).status
 
 
-@on_both
+@on_all
 @each_strategy
 async def test_peek_tells_what_the_next_call_finds(limit: RateLimit, store: Store, clock: FakeClock) -> None:
     """At every step of a history a call passes exactly when peek said so, however often peek asked before."""
@@ -95,7 +96,7 @@ async def test_peek_tells_what_the_next_call_finds(limit: RateLimit, store: Stor
         assert await status(config_of(limit), store, clock) == (200 if first[0].passes else 429)
 
 
-@on_both
+@on_all
 @each_strategy
 async def test_more_comes_when_peek_says(limit: RateLimit, store: Store, clock: FakeClock) -> None:
     """A microsecond before `more_in` there is no more, then there is."""
@@ -111,7 +112,7 @@ async def test_more_comes_when_peek_says(limit: RateLimit, store: Store, clock: 
     assert (await limits.peek("t", HERE))[0].remaining > spent.remaining
 
 
-@on_both
+@on_all
 @each_strategy
 async def test_reset_begins_anew(limit: RateLimit, store: Store, clock: FakeClock) -> None:
     """After a reset the caller stands where one stands who never called; other callers stay where they were."""
@@ -129,7 +130,7 @@ async def test_reset_begins_anew(limit: RateLimit, store: Store, clock: FakeCloc
     assert await limits.reset("t", HERE) == [limit.operation(None)[0]]
 
 
-@on_both
+@on_all
 async def test_each_limit_is_told_by_name(store: Store, clock: FakeClock) -> None:
     """In the config's order, as the RateLimit fields call them; one of them can be reset by itself."""
     config = config_of(
@@ -182,7 +183,7 @@ async def test_what_is_shared_is_asked_for_by_itself() -> None:
     assert await counting("function", "agent", "x" * 200) == ["agent"]
 
 
-@on_both
+@on_all
 async def test_all_callers_of_an_endpoint_begin_anew(store: Store, clock: FakeClock) -> None:
     """Limits with key="endpoint", named and not, are those that the stack counts by."""
     config = config_of(

@@ -37,7 +37,7 @@ from tests.asgi import Answer as Answered
 from tests.asgi import get
 from tests.callers import settle_down
 from tests.core.bench import examples
-from tests.servers import Valkey, eventually
+from tests.servers import eventually
 from tests.services import starlette, text
 
 HERE, THERE = "192.0.2.1", "192.0.2.2"
@@ -108,14 +108,17 @@ def test_it_decides_as_a_config_with_those_numbers(limit: RateLimit, numbers: Ma
     settings(max_examples=examples(8), deadline=None)(check)()
 
 
-@pytest.fixture(params=["memory", pytest.param("valkey", marks=pytest.mark.valkey)])
+SERVERS = [pytest.param(each, marks=pytest.mark.valkey) for each in ("valkey", "valkey_cluster")]
+
+
+@pytest.fixture(params=["memory", *SERVERS])
 async def store(request: pytest.FixtureRequest) -> AsyncIterator[tuple[Store, FakeClock]]:
     """An empty store of each kind, open, that decides by a clock."""
     clock = FakeClock(1_700_000_040_000_000)
     if request.param == "memory":
         yield MemoryStore(clock), clock
         return
-    served = RedisStore(Client(request.getfixturevalue("valkey").url, deadline=5), clock=clock)
+    served = RedisStore(Client(request.getfixturevalue(request.param).url, deadline=5), clock=clock)
     await served.open()
     yield served, clock
     await served.close()
@@ -131,7 +134,7 @@ async def look(clock: FakeClock) -> None:
 
 
 async def test_all_processes_follow_and_it_ends_by_itself(store: tuple[Store, FakeClock]) -> None:
-    """On both stores: what was counted stays, a limit of a name is changed wherever it stands; it can be taken back."""
+    """On all stores: what was counted stays, a limit of a name is changed wherever it stands; it can be taken back."""
     kept, clock = store
     limit = FixedWindow(limit=2, window=3600, name="hourly", tiers={"gold": {"limit": 9}})
     (one, config), (two, _) = process(limit, kept, clock), process(limit, kept, clock)
@@ -243,18 +246,18 @@ async def test_an_override_that_fits_no_more_is_passed_by(caplog: pytest.LogCapt
     assert repr(Overridden()) == "<Overridden, 0 limits>"
 
 
-async def test_processes_on_a_real_server_follow_within_a_second(valkey: Valkey) -> None:
-    """By their own clocks."""
+@pytest.mark.parametrize("server", SERVERS)
+async def test_processes_on_a_real_server_follow_within_a_second(server: str, request: pytest.FixtureRequest) -> None:
+    """By their own clocks, on one primary and on a cluster."""
+    url: str = request.getfixturevalue(server).url
     configs = [
-        JobConfig(
-            default=EndpointPolicy(rate_limit=FixedWindow(limit=2, window=60)), store=valkey.url, limit_overrides=True
-        )
+        JobConfig(default=EndpointPolicy(rate_limit=FixedWindow(limit=2, window=60)), store=url, limit_overrides=True)
         for _ in range(2)
     ]
     apps = [starlette(config, Route("/", text, name="read")) for config in configs]
     for app in apps:
         assert (await get(app, "/")).headers["ratelimit-policy"] == '"fixed_window";q=2;w=60'
-    operators = store_at(valkey.url, SystemClock())
+    operators = store_at(url, SystemClock())
     await operators.open()
     await Limits(configs[0], operators).override("read", {"limit": 7}, lasts=60)
     await eventually(lambda: all(config.overridden.overrides for config in configs), 1)

@@ -31,6 +31,8 @@ from forecourt.core.plans import decision, settlement
 _PRELUDE = """
 local call, pack, parse = redis.call, struct.pack, struct.unpack
 local floor, ceil, min, max = math.floor, math.ceil, math.min, math.max
+"""
+_INT = """
 local int = function(n) return string.format('%.0f', n) end
 """
 _SERVER_TIME = """
@@ -67,22 +69,28 @@ def compose_decision(kinds: Sequence[str], *, given_time: bool = False) -> str:
     `given_time`: the last argument is the time, and nothing expires by the server's clock; for tests that drive the
     store and its Python twin through the same instants.
     """
-    lines = [_PRELUDE, _GIVEN_TIME if given_time else _SERVER_TIME]
+    lines: list[str] = []
     places = _placed(step for group in decision(tuple(kinds)) for step in group)
     returned: list[str] = []
     for group in decision(tuple(kinds)):
         members = [next(places) for _ in group]
         returned += [name for member in members for name in member.returned()]
         lines += _group(members, f"return {{{', '.join(returned)}}}")
-    return "\n".join([*lines, f"return {{{', '.join(returned)}}}"])
+    return _whole([*lines, f"return {{{', '.join(returned)}}}"], given_time=given_time)
 
 
 def compose_settlement(kinds: Sequence[str], *, given_time: bool = False) -> str:
     """Return the script that takes note of settlements of these kinds, one after the other."""
-    lines = [_PRELUDE, _GIVEN_TIME if given_time else _SERVER_TIME]
+    lines: list[str] = []
     for member in _placed(settlement(tuple(kinds))):
         lines += [member.section("compute"), member.section("write")]
-    return "\n".join(lines)
+    return _whole(lines, given_time=given_time)
+
+
+def _whole(lines: Sequence[str], *, given_time: bool) -> str:
+    """Return a script of these lines; a function that none of them calls is not made, as it is made in each run."""
+    body = "\n".join(lines)
+    return "\n".join([_PRELUDE, _INT if "int(" in body else "", _GIVEN_TIME if given_time else _SERVER_TIME, body])
 
 
 class _Placed(NamedTuple):
