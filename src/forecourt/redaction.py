@@ -1,5 +1,6 @@
 """What must not be seen: names whose values are secret, and what exceptions say."""
 
+import functools
 import re
 from collections.abc import Iterable, Mapping
 
@@ -39,16 +40,22 @@ def without_words(error: BaseException) -> BaseException:
     return _stand_in(error, {})
 
 
+@functools.lru_cache(maxsize=256)
+def _called(name: str, module: str, qualname: str, base: type[BaseException]) -> type[BaseException]:
+    """Return an exception of this name; not made anew for each, as a class is garbage that only a collection finds."""
+    return type(name, (base,), {"__module__": module, "__qualname__": qualname})
+
+
 def _stand_in(error: BaseException, known: dict[int, BaseException]) -> BaseException:
     if id(error) in known:
         return known[id(error)]
     kind = type(error)
-    named = {"__module__": kind.__module__, "__qualname__": kind.__qualname__}
+    names = kind.__name__, kind.__module__, kind.__qualname__
     if isinstance(error, BaseExceptionGroup):
         parts = [_stand_in(each, known) for each in error.exceptions]
-        stand_in: BaseException = type(kind.__name__, (BaseExceptionGroup,), named)("", parts)
+        stand_in: BaseException = _called(*names, BaseExceptionGroup)("", parts)
     else:
-        stand_in = type(kind.__name__, (Exception,), named)()
+        stand_in = _called(*names, Exception)()
     known[id(error)] = stand_in
     if error.__cause__ is not None:
         stand_in.__cause__ = _stand_in(error.__cause__, known)

@@ -49,9 +49,11 @@ class Ending:
             if not self._ended or (self._task is not None and self._task.uncancel() > 0):
                 raise
         finally:
-            self._exchange.begins = self._earlier  # neither keeps the other: nothing is left to the garbage collector
+            self._exchange.begins = self._earlier
+            del self._exchange  # neither keeps the other, nor does the watcher: the garbage collector is left nothing
             if self._watcher is not None:
                 self._watcher.cancel()
+                self._watcher = None
         if self._ended and self._last is not None:
             self._ended = False  # what is sent passes again
             await send(self._last)

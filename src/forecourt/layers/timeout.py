@@ -70,6 +70,7 @@ class TimeoutLayer:
             raise
         finally:
             self._timers.drop(timer)
+            call.begun = _nothing  # else call and timer would keep each other
             current.reset(token)
             exchange.deadline = outer
             call.end()
