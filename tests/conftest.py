@@ -8,12 +8,14 @@ import pytest
 from hypothesis import find, settings
 from hypothesis import strategies as st
 
+from forecourt.policies import own_limits
 from tests.brokers import Pulsar
 from tests.core.bench import examples
+from tests.distributions import Packages
 from tests.postgres import Postgres, binaries
 from tests.servers import Cluster, Valkey
 
-pytest.register_assert_rewrite("forecourt.testing.store_contract")
+pytest.register_assert_rewrite("forecourt.testing.store_contract", "forecourt.testing.strategy_contract")
 pytest_plugins = ["forecourt.testing.fixtures"]
 
 # New examples are looked for by people; what lets a change in does not vary.
@@ -70,6 +72,23 @@ def postgres(postgres_server: Postgres) -> Iterator[Postgres]:
     postgres_server.start()
     yield postgres_server
     postgres_server.start()
+
+
+@pytest.fixture(scope="module")
+def packaged_only() -> Iterator[None]:
+    """The strategies of the package alone, whatever other test files have registered as they were imported."""
+    registered = dict(own_limits._strategies)
+    own_limits._strategies.clear()
+    yield
+    own_limits._strategies.update(registered)
+
+
+@pytest.fixture
+def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Packages:
+    """A folder on the path to install packages into."""
+    folder = tmp_path / "packages"
+    folder.mkdir()
+    return Packages(folder, monkeypatch)
 
 
 @pytest.fixture

@@ -7,6 +7,8 @@ import pytest
 from forecourt.config import LATER, JobConfig
 from forecourt.errors import ConfigError
 
+pytestmark = pytest.mark.usefixtures("packaged_only")
+
 BUCKET = {"type": "token_bucket", "max_tokens": 5, "refill_rate": 1}
 WINDOW = {"type": "fixed_window", "limit": 5, "window": 60}
 SLIDING = {"type": "sliding_window", "limit": 5, "window": 60}

@@ -15,6 +15,7 @@ from forecourt.policies import presets
 from forecourt.policies.endpoint import EndpointPolicy
 from forecourt.schema import PATH, schema, text
 from tests import test_docs
+from tests.documented.blocks import Block
 
 
 @functools.cache
@@ -57,11 +58,15 @@ def test_every_field_is_described() -> None:
     assert all({"type", "anyOf", "$ref", "enum"} & set(each) for each in fields.values())
 
 
+OWN = 'type = "lockout"'
+"""A strategy of one's own, which the published schema does not know."""
+
+
 @pytest.mark.parametrize("block", test_docs.fenced("toml"))
-def test_policy_files_of_the_docs_keep_to_it(block: test_docs.Block) -> None:
+def test_policy_files_of_the_docs_keep_to_it(block: Block) -> None:
     """What the reader takes, the schema takes."""
     table = json.loads(json.dumps(tomllib.loads(block.text), default=str))
-    if test_docs.OF_A_POLICY_FILE & table.keys():
+    if test_docs.OF_A_POLICY_FILE & table.keys() and OWN not in block.text:
         assert [each.message for each in validator().iter_errors(table)] == []
 
 

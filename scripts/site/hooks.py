@@ -1,6 +1,8 @@
-"""What mkdocs is told besides docs/: the README as the first page, the reference, the order, and the stack as a table.
+"""What mkdocs is told besides docs/: the README as the first page, the reference, the order, and the drawn flowchart.
 
-The reference is made from what `forecourt` and `forecourt.testing` export, so that nothing public is left out.
+The reference is made from what `forecourt` and `forecourt.testing` export, so that nothing public is left out. The
+Mermaid flowchart of a request's way is drawn here, as boxes one below the other: Mermaid's own script would come from
+another host. Once the site is built, no page may need another host, and the flowchart must be there whole.
 """
 
 import re
@@ -12,6 +14,7 @@ from types import ModuleType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 from pydantic import BaseModel
@@ -25,7 +28,13 @@ from forecourt.middleware import PolicyMiddleware
 from forecourt.stack import ROWS
 
 ROOT = Path(__file__).parent.parent.parent
-MERMAID = re.compile(r"```mermaid\n.*?```\n", re.DOTALL)
+MERMAID = re.compile(r"```mermaid\n(.*?)```\n", re.DOTALL)
+BOX = re.compile(r'(\w+)(?:\(\[(.+?)\]\)|\["(.+?)"\]|\[(.+?)\])?')
+"""A node of a flowchart: its name, and where it is there its label, round or in a box."""
+NEEDED = re.compile(
+    r"<(?:script|img|iframe|source)\b[^>]*?\bsrc=[\"']?(?:https?:)?//|<link\b[^>]*?\bhref=[\"']?(?:https?:)?//"
+)
+"""What a browser would fetch from another host to show a page; where links lead is not fetched."""
 OUTSIDE = {"README.md": "index.md", "SECURITY.md": "security.md", "CHANGELOG.md": "changelog.md"} | {
     "CONTRIBUTING.md": "contributing.md"
 }
@@ -48,16 +57,29 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         files.append(File.generated(config, uri, content=_linked(_text(name))))
     for uri, text in _reference():
         files.append(File.generated(config, uri, content=text))
+    files.append(File.generated(config, "flow.css", abs_src_path=str(Path(__file__).with_name("flow.css"))))
     uris = sorted(file.src_uri for file in files.documentation_pages())
     config.nav = [{section: pages} for section, pages in _sections(uris).items()]
     return files
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Have links that leave docs/ lead to what those files become; write the flow of a request as a table."""
+    """Have links that leave docs/ lead to what those files become; draw flowcharts."""
     for name, uri in OUTSIDE.items():
         markdown = markdown.replace(f"](../{name})", f"]({uri})")
-    return MERMAID.sub(_stack(), markdown)
+    return MERMAID.sub(lambda found: _drawn(found[1]), markdown)
+
+
+def on_post_build(config: MkDocsConfig) -> None:
+    """Refuse a site that needs another host, or without the whole way of a request."""
+    pages = {path: path.read_text("utf-8") for path in Path(config.site_dir).rglob("*.html")}
+    outside = [str(path) for path, text in pages.items() for each in NEEDED.findall(text)]
+    if outside:
+        raise PluginError(f"these pages need another host: {', '.join(sorted(set(outside)))}")
+    drawn = pages[Path(config.site_dir) / "design.html"].partition('<ol class="flow">')[2].partition("</ol>")[0]
+    missing = [row.name for row in ROWS if f"<b>{row.name}</b>" not in drawn]
+    if missing:
+        raise PluginError(f"design.html: the way of a request is drawn without {', '.join(missing)}")
 
 
 def _text(name: str) -> str:
@@ -90,10 +112,21 @@ def _of(place: str, uris: list[str]) -> list[str]:
     return [uri for uri in uris if uri == place or (place.endswith("/") and uri.startswith(place))]
 
 
-def _stack() -> str:
-    """Return the stack as a table, from the server to the handler."""
-    rows = [f"| {number} | `{row.name}` | {row.why} |" for number, row in enumerate(ROWS, 1)]
-    return "\n".join(["| | layer | why it stands there |", "|--:|---|---|", *rows, ""])
+def _drawn(flowchart: str) -> str:
+    """Return a flowchart without branches as a list, which `flow.css` draws; PluginError where it is another."""
+    head, *arrows = flowchart.splitlines()
+    if head != "flowchart TD":
+        raise PluginError(f"only a flowchart from top to bottom can be drawn, not {head!r}")
+    labels: dict[str, str] = {}
+    last = ""
+    for arrow in arrows:
+        ends = [BOX.fullmatch(end.strip()) for end in arrow.split("-->")]
+        if len(ends) != 2 or ends[0] is None or ends[1] is None or last not in ("", ends[0][1]) or ends[1][1] in labels:
+            raise PluginError(f"only one box after the other can be drawn, not {arrow!r}")
+        for end in (ends[0], ends[1]):
+            labels.setdefault(end[1], end[2] or end[3] or end[4] or end[1])
+        last = ends[1][1]
+    return "\n".join(['<ol class="flow">', *(f"<li>{label}</li>" for label in labels.values()), "</ol>", ""])
 
 
 def _reference() -> Iterator[tuple[str, str]]:

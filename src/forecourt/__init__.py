@@ -73,6 +73,7 @@ from forecourt.policies import (
     db_endpoint,
     io_endpoint,
 )
+from forecourt.policies.own_limits import OwnLimit, Strategy, register_strategy
 from forecourt.principals import Principal
 from forecourt.responses import Problem
 from forecourt.revocations import Revocations
@@ -175,6 +176,7 @@ __all__ = [
     "MetricsMiddleware",
     "Offload",
     "OffloadMiddleware",
+    "OwnLimit",
     "PayloadKeys",
     "PolicyMiddleware",
     "Principal",
@@ -193,6 +195,7 @@ __all__ = [
     "StoreDown",
     "StoreError",
     "StoreOverloaded",
+    "Strategy",
     "Telemetry",
     "Throttle",
     "Timeout",
@@ -210,4 +213,5 @@ __all__ = [
     "current_deadline",
     "db_endpoint",
     "io_endpoint",
+    "register_strategy",
 ]

@@ -37,7 +37,7 @@ from forecourt.config_encryption import keyless, keyring_of, unsealable
 from forecourt.config_file import Document, read, read_document
 from forecourt.config_health import HealthApp
 from forecourt.config_idempotency import unknown_databases
-from forecourt.config_jobs import JobsApp, job_misfits, queue_addresses, shown_addresses
+from forecourt.config_jobs import JobsApp, QueueAddress, job_misfits, queue_addresses, shown_addresses
 from forecourt.config_limits import disagreements
 from forecourt.config_live import LIVE, Origin, stamp
 from forecourt.config_maintenance import MaintenanceSwitch
@@ -156,7 +156,7 @@ class JobConfig(BaseSettings):
     )
 
     databases: Annotated[Databases, AfterValidator(frozen)] = Field(default_factory=dict)
-    queues: Annotated[Mapping[str, str], PlainValidator(queue_addresses), AfterValidator(frozen)] = Field(
+    queues: Annotated[Mapping[str, QueueAddress], PlainValidator(queue_addresses), AfterValidator(frozen)] = Field(
         default_factory=dict
     )
     audit_log: Annotated[object, PlainValidator(audit_sink)] = None

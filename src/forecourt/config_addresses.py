@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from ipaddress import IPv6Network, ip_network
 
+from forecourt.entry_points import names_in
 from forecourt.errors import ConfigError
 from forecourt.policies.wording import Fault, nearest, not_allowed, refusal, refused, said, shown
 from forecourt.stores.redis.urls import parse
@@ -17,6 +18,9 @@ SCHEMES = (
 )
 """How a store's address may begin; the forms without +cluster or +sentinel are one primary."""
 
+BROUGHT = "forecourt.stores"
+"""The entry points that are asked for the store of an address whose scheme is not ours."""
+
 _MAPPED = 96
 """The bits before an IPv4 address that is mapped into IPv6 (RFC 4291 §2.5.5.2)."""
 
@@ -24,7 +28,10 @@ _SCHEME = re.compile(r"[A-Za-z0-9+.-]{1,32}")
 
 
 def store_address(value: object, also: Sequence[str] = ()) -> str:
-    """Return an address whose scheme is known, or hinted at (`also`); the error shows no more than the scheme."""
+    """Return an address whose scheme we or an installed package know; the error shows no more than the scheme.
+
+    `also` are schemes that it may hint at.
+    """
     if not isinstance(value, str):
         raise refused(value, "must be an address such as redis://localhost:6379/0")
     scheme, separator, rest = value.partition("://")
@@ -32,7 +39,11 @@ def store_address(value: object, also: Sequence[str] = ()) -> str:
         raise said("is not an address such as redis://localhost:6379/0")
     begun = f'"{scheme}://…"' if type(value) is str else shown(value)
     if scheme.lower() not in SCHEMES:
-        guess = nearest(scheme.lower(), (*SCHEMES, *also)) or f": {', '.join((*SCHEMES, *also))}"
+        brought = names_in(BROUGHT)
+        if scheme in brought:
+            return str(value)
+        known = (*SCHEMES, *also, *brought)
+        guess = nearest(scheme.lower(), known) or f": {', '.join(known)}"
         raise said(f"{begun} is not allowed: its scheme is unknown{guess}")
     if scheme.lower() == "memory" and rest:
         raise said(f"{begun} is not allowed: it must be memory:// alone, as this process has one memory")

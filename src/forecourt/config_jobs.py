@@ -6,7 +6,7 @@ The routes are there from the start, so that they can be mounted, named and put 
 bound by the stack.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Protocol
 from urllib.parse import parse_qs, urlsplit
 
@@ -15,9 +15,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route, Router
 
-from forecourt.config_addresses import redacted, store_address
+from forecourt.config_addresses import SCHEMES, redacted, store_address
 from forecourt.config_policies import EndpointProtocol, Policies, ResolvedPolicy
 from forecourt.core.webhooks import target_of
+from forecourt.entry_points import names_in
 from forecourt.errors import ConfigError
 from forecourt.policies.keys import KeyRing, revealed
 from forecourt.policies.offload import BY_HEADER, BY_KEY, DEFAULT_QUEUE, WEBHOOKS, Offload, queue_name
@@ -27,6 +28,15 @@ from forecourt.policies.wording import Fault, nearest, refusal, said, spelt
 
 PULSAR = ("pulsar", "pulsar+ssl")
 SQLITE = "sqlite"
+OWN = "own:"
+"""The address of a queue that a function of the config makes."""
+BROUGHT = "forecourt.queues"
+"""The entry points that are asked for the queue of an address whose scheme is not ours."""
+
+MakesQueue = Callable[..., object]
+"""Called with a `jobs.queue.QueueSite`, it returns a `Queue`, for the loop that will open it."""
+
+QueueAddress = str | MakesQueue
 
 
 class ShowsJobs(Protocol):
@@ -89,15 +99,15 @@ class JobsApp(Router):
         return await self._bound.result(request) if self._bound else Response(status_code=404)
 
 
-def queue_addresses(value: object) -> Mapping[str, str]:
+def queue_addresses(value: object) -> Mapping[str, QueueAddress]:
     """Return the addresses of queues by name; an error shows no more of an address than its scheme."""
     if not isinstance(value, Mapping):
         raise said("must be a table of addresses by the queue's name")
     wrong: list[Fault] = []
-    addresses: dict[str, str] = {}
+    addresses: dict[str, QueueAddress] = {}
     for name, address in value.items():
         try:
-            addresses[queue_name(str(name))] = queue_address(address)
+            addresses[queue_name(str(name))] = address if callable(address) else queue_address(address)
         except PydanticCustomError as error:
             wrong.append(Fault((str(name),), "", error.message()))
     if wrong:
@@ -106,10 +116,17 @@ def queue_addresses(value: object) -> Mapping[str, str]:
 
 
 def queue_address(value: object) -> str:
-    """Return a queue's address: a store's, a broker's, or a file's."""
+    """Return a queue's address: a store's, a broker's, a file's, or one that an installed package knows."""
+    if hasattr(value, "publish"):
+        raise said(
+            "is a queue, which belongs to one event loop: give a function that makes one, as in"
+            ' queues={"heavy": lambda site: MyQueue(site.clock)}'
+        )
     scheme, _, rest = str(value).partition("://")
+    if isinstance(value, str) and scheme not in SCHEMES and scheme in names_in(BROUGHT):
+        return value
     if not isinstance(value, str) or scheme not in (*PULSAR, SQLITE):
-        return store_address(value, also=(*PULSAR, SQLITE))
+        return store_address(value, also=(*PULSAR, SQLITE, *names_in(BROUGHT)))
     if scheme == SQLITE:
         if not rest.strip("/") or not rest.startswith("/"):
             raise said(
@@ -133,9 +150,9 @@ def queue_address(value: object) -> str:
     return value
 
 
-def shown_addresses(addresses: Mapping[str, str]) -> dict[str, str]:
+def shown_addresses(addresses: Mapping[str, QueueAddress]) -> dict[str, str]:
     """Return the addresses for people."""
-    return {name: redacted(address) for name, address in addresses.items()}
+    return {name: redacted(address) if isinstance(address, str) else OWN for name, address in addresses.items()}
 
 
 class EndpointLike(Protocol):
@@ -161,7 +178,7 @@ def job_misfits(
     policies: Policies,
     endpoints: Sequence[EndpointLike],
     *,
-    queues: Mapping[str, str],
+    queues: Mapping[str, QueueAddress],
     store: str,
     keys: KeyRing | None,
     app: JobsApp,
@@ -198,7 +215,7 @@ def _untold(
     offload: Offload,
     place: str,
     *,
-    queues: Mapping[str, str],
+    queues: Mapping[str, QueueAddress],
     store: str,
     webhooks: Webhooks | None,
     api_keys: bool,
@@ -255,6 +272,7 @@ def _resolved(policies: Policies, endpoint: EndpointLike) -> ResolvedPolicy | No
         return None  # told already, by the check that is about it
 
 
-def address_of(queue: str, queues: Mapping[str, str], store: str) -> str:
+def address_of(queue: str, queues: Mapping[str, QueueAddress], store: str) -> str:
     """Return where a queue lives: as `queues` says, else with the store."""
-    return queues.get(queue, store)
+    address = queues.get(queue, store)
+    return address if isinstance(address, str) else OWN

@@ -28,7 +28,7 @@ from forecourt.core.maintenance import Switch
 from forecourt.errors import ConfigError, StoreDown
 from forecourt.exchange import Exchange
 from forecourt.layers.identities import Identity, identity_of, short, whole_of
-from forecourt.layers.limits import STATES, named
+from forecourt.layers.limits import named, state_of
 from forecourt.ledger import Account
 from forecourt.orders import Orders
 from forecourt.policies.quantities import LONGEST, microseconds
@@ -116,7 +116,7 @@ class Limits:
         for limit, name, bucket in named(policy.rate_limit if policy else (), endpoint.name):
             identity = identity_of(limit.key, endpoint, self._config.key_functions, limit.name)(exchange)
             own.append(identity)
-            asked.append(_Asked(limit, name, self._keys.key(STATES[limit.operation(None)[0]], bucket, *identity)))
+            asked.append(_Asked(limit, name, self._keys.key(state_of(limit.operation(None)[0]), bucket, *identity)))
         asked = await self._as_changed(endpoint.name, asked, own)
         questions = [question for question in (_question(each, tier) for each in asked) if question]
         values = await self._values(questions)
@@ -223,7 +223,7 @@ class Limits:
             for policy, name, bucket in named(limits, endpoint):
                 if _counts(policy.key, own):
                     whole = own if own != ("endpoint",) else whole_of(endpoint, policy.name)
-                    key = self._keys.key(STATES[policy.operation(None)[0]], bucket, *whole)
+                    key = self._keys.key(state_of(policy.operation(None)[0]), bucket, *whole)
                     found.setdefault(key, _Asked(policy, name, key))
         if not found:
             keys = sorted({policy.key for limits in policies for policy in limits})

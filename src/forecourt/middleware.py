@@ -41,7 +41,7 @@ _OUTER = "forecourt.outer"
 class PolicyMiddleware:
     """Enforces what `config` says of each endpoint: `app.add_middleware(PolicyMiddleware, config=config)`.
 
-    `extra`: layers of your own, each where it says.
+    `extra`: layers of your own, each where it says; those of installed packages by their names.
 
     `layers` names those to install, in the order of `LAYERS` (default: all). Without a config it is read from the file
     that FORECOURT_CONFIG names. `store` and `clock` replace what the config says, for tests and for stores of your own;
@@ -63,7 +63,7 @@ class PolicyMiddleware:
         store: Store | None = None,
         clock: Clock | None = None,
         renderer: Renderer = render,
-        extra: Sequence[Extra] = (),
+        extra: Sequence[Extra | str] = (),
         watch: Watch | None = None,
     ) -> None:
         self._extra = placed(extra)

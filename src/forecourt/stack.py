@@ -14,6 +14,7 @@ from forecourt.config import ResolvedPolicy
 from forecourt.config_cache import cached_here
 from forecourt.core.caching.keys import with_wildcards
 from forecourt.database_opening import databases_of
+from forecourt.entry_points import brought
 from forecourt.errors import ConfigError
 from forecourt.exchange import Asks, Chain, Waits
 from forecourt.jobs.running import JobRunner
@@ -323,14 +324,22 @@ INNERMOST = "handler"
 """Where a layer of your own stands below all rows."""
 
 
-def placed(extra: Sequence[Extra]) -> tuple[Extra, ...]:
-    """Return an app's own layers, if each stands above a row that there is; ConfigError otherwise."""
+BROUGHT = "forecourt.layers"
+"""The entry points that are asked for a layer of which an app says only the name."""
+
+
+def placed(extra: Sequence[Extra | str]) -> tuple[Extra, ...]:
+    """Return an app's own layers, if each stands above a row that there is; ConfigError otherwise.
+
+    One that is only named is that of an installed package.
+    """
+    layers = tuple(brought(BROUGHT, each, Extra) if isinstance(each, str) else each for each in extra)
     places = (*(row.name for row in ROWS), INNERMOST)
-    for each in extra:
+    for each in layers:
         if each.above not in places:
             near = difflib.get_close_matches(each.above, places, 1, 0)
             raise ConfigError(f"extra: there is no row {each.above!r}; the nearest is {near[0]!r}, all are {places}")
-    return tuple(extra)
+    return layers
 
 
 def chain_of(

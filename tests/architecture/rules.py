@@ -30,7 +30,7 @@ from tests.architecture.sources import (
 Rule = Callable[[Sources], Iterator[str]]
 
 FLOORS = (
-    ("types", "errors"),
+    ("types", "errors", "entry_points"),
     ("policies", "core", "works", "breaker*", "deadlines", "surroundings", "upstream*"),
     (
         "auth",
@@ -90,7 +90,11 @@ OPTIONAL = {
     "prometheus_client": ("forecourt.telemetry.prometheus",),
     "pulsar": ("forecourt.jobs.pulsar",),
     "pybreaker": ("forecourt.breaker_mirror",),
-    "pytest": ("forecourt.testing.fixtures", "forecourt.testing.store_contract"),
+    "pytest": (
+        "forecourt.testing.fixtures",
+        "forecourt.testing.store_contract",
+        "forecourt.testing.strategy_contract",
+    ),
     "redis": ("forecourt.stores.redis",),
     "sqlalchemy": ("forecourt.db",),
     "structlog": ("forecourt.telemetry.structured",),

@@ -18,6 +18,8 @@ from forecourt.policies import (
     local_operation,
 )
 
+pytestmark = pytest.mark.usefixtures("packaged_only")
+
 BUCKET = TokenBucket(max_tokens=5, refill_rate=1)
 WINDOW = FixedWindow(limit=5, window=60)
 

@@ -16,7 +16,7 @@ from forecourt.core.recent import Recent, bucket
 from forecourt.decisions import Decision
 from forecourt.exchange import KEY, Exchange
 from forecourt.layers.identities import Identity, KeyFunction, identity_of
-from forecourt.layers.limits import STATES, named
+from forecourt.layers.limits import named, state_of
 from forecourt.layers.outcomes import Became, became
 from forecourt.principals import digest
 from forecourt.routing import Endpoint
@@ -77,7 +77,7 @@ class Watching:
             self.cached.add(endpoint.name)
         for limit, shown, spot in named(policy.rate_limit if policy else (), endpoint.name):
             identity = identity_of(limit.key, endpoint, functions, limit.name)
-            self.limits[endpoint.name, shown] = Limited(identity, STATES[limit.operation(None)[0]], spot)
+            self.limits[endpoint.name, shown] = Limited(identity, state_of(limit.operation(None)[0]), spot)
 
     def ended(self, name: str, exchange: Exchange, outcome: Became, began: int, decisions: Sequence[Decision]) -> None:
         """Count a call that is over."""

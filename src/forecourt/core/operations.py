@@ -66,6 +66,8 @@ class Operation(NamedTuple):
     `arity` is the number of values its outcome carries. `suffixes` name its keys: the key of the question
     followed by each suffix; the first is the question's own. `undo` is for those whose grant has an id: whatever an
     unanswered question may have granted is taken back with it, so it must be harmless where nothing was granted.
+    `lua` is the fragment of one that is not of the package; `held`: a process may refuse by itself, for a moment, what
+    was refused (of the package's own, `stores.holds` knows).
     """
 
     kind: str
@@ -74,6 +76,8 @@ class Operation(NamedTuple):
     compute: Compute
     suffixes: tuple[str, ...] = ("",)
     undo: Undo | None = None
+    lua: str | None = None
+    held: bool = False
 
 
 _registry: dict[str, Operation] = {}
@@ -90,3 +94,8 @@ def register(operation: Operation) -> Operation:
 def operation(kind: str) -> Operation:
     """Return the operation of this kind; KeyError when there is none."""
     return _registry[kind]
+
+
+def known(kind: str) -> Operation | None:
+    """Return the operation of this kind, where there is one."""
+    return _registry.get(kind)

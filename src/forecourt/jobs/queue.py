@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 from forecourt.core.jobs import Status
+from forecourt.types import Clock
 
 
 class NewJob(NamedTuple):
@@ -95,8 +96,24 @@ class Ending(NamedTuple):
     reason: str = ""
 
 
+class QueueSite(NamedTuple):
+    """What a queue of one's own is made for: its name in `queues`, its address, the config's namespace, the clock.
+
+    The address is empty where the config has a function.
+    """
+
+    name: str
+    address: str
+    namespace: str
+    clock: Clock
+
+
+@runtime_checkable
 class Queue(Protocol):
-    """Where jobs wait, and what is known of them; see the promises above."""
+    """Where jobs wait, and what is known of them; see the promises above.
+
+    One of your own may say `embedded = True`: the processes that take jobs then run them too, unless workers do.
+    """
 
     async def open(self) -> None:
         """Connect on the running loop."""

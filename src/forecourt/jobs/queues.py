@@ -5,11 +5,13 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 from forecourt.config import JobConfig
-from forecourt.config_jobs import PULSAR, SQLITE, address_of
+from forecourt.config_addresses import SCHEMES
+from forecourt.config_jobs import BROUGHT, PULSAR, SQLITE, MakesQueue, address_of
+from forecourt.entry_points import found_by, names_in
 from forecourt.errors import ConfigError
 from forecourt.jobs.envelope import Envelopes
 from forecourt.jobs.memory import MemoryQueue
-from forecourt.jobs.queue import Queue
+from forecourt.jobs.queue import Queue, QueueSite
 from forecourt.jobs.sqlite import SqliteQueue
 from forecourt.jobs.worker import Ended, RunJob, Worker
 from forecourt.policies.keys import KeyRing
@@ -46,6 +48,9 @@ class JobQueues:
 
     def another(self, name: str) -> Queue:
         """Return a new queue of this name, for a loop of its own."""
+        own = self._addresses.get(name)
+        if not isinstance(own, str) and own is not None:
+            return _made(own, QueueSite(name, "", self._namespace, self._clock))
         return queue_at(self.address(name), self._namespace, name, self._clock, store=self._store)
 
     def address(self, name: str) -> str:
@@ -57,8 +62,9 @@ class JobQueues:
         return self.address(name).startswith("memory:")
 
     def embedded(self, name: str) -> bool:
-        """Whether this process works on the queue: on one in its memory, or in a file, unless workers are told to."""
-        return self.in_process(name) or (self.address(name).startswith(SQLITE) and not ASIDE.get())
+        """Whether this process works on it: on one in its memory; in a file or as it says itself, unless workers do."""
+        own = bool(getattr(self.queue(name), "embedded", False))
+        return self.in_process(name) or ((own or self.address(name).startswith(SQLITE)) and not ASIDE.get())
 
     def envelopes(self, name: str) -> Envelopes:
         """Return what seals and opens the envelopes of a queue."""
@@ -108,6 +114,8 @@ def queue_at(address: str, namespace: str, name: str, clock: Clock, *, store: st
         return SqliteQueue(address.removeprefix(f"{SQLITE}:///"), f"{namespace} {name}", clock)
     if address.startswith(PULSAR):
         return _brokered(address, namespace, name, clock, store)
+    if (scheme := address.partition("://")[0]) not in SCHEMES:
+        return _brought(scheme, QueueSite(name, address, namespace, clock))
     from forecourt.jobs.valkey import ValkeyQueue  # noqa: PLC0415
 
     return ValkeyQueue(_client(address), namespace, name)
@@ -135,3 +143,24 @@ def _client(address: str) -> "Client":
     from forecourt.jobs.valkey import ANSWER  # noqa: PLC0415
 
     return Client(address, deadline=ANSWER)
+
+
+def _brought(scheme: str, site: QueueSite) -> Queue:
+    """Return the queue of an address that an installed package knows."""
+    make = found_by(BROUGHT, scheme)
+    if make is None:
+        there = ", ".join(names_in(BROUGHT)) or "none"
+        raise ConfigError(
+            f'queues.{site.name}: no queue lives at "{scheme}://…": say an address in queues;'
+            f" installed packages bring {there}"
+        )
+    if not callable(make):
+        raise ConfigError(f"entry point {scheme!r} of {BROUGHT}: it must name a function of a QueueSite")
+    return _made(make, site)
+
+
+def _made(make: MakesQueue, site: QueueSite) -> Queue:
+    made = make(site)
+    if not isinstance(made, Queue):
+        raise ConfigError(f"queues.{site.name}: what was made for it is no Queue, but {type(made).__name__}")
+    return made

@@ -8,7 +8,8 @@ from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import NamedTuple, Protocol
 
-from forecourt.config_jobs import PULSAR, SQLITE
+from forecourt.config_addresses import SCHEMES
+from forecourt.config_jobs import PULSAR
 from forecourt.decisions import Decision
 from forecourt.responses import Header
 from forecourt.types import Scope
@@ -95,4 +96,4 @@ def _system(address: str) -> str:
     scheme = address.partition(":")[0]
     if scheme in PULSAR:
         return "pulsar"
-    return scheme if scheme in ("memory", SQLITE) else "redis"
+    return "redis" if scheme in SCHEMES and scheme != "memory" else scheme

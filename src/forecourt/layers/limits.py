@@ -14,6 +14,7 @@ from forecourt.core.operations import Value
 from forecourt.exchange import Exchange
 from forecourt.layers.identities import Identity, identity_of
 from forecourt.limit_fields import Quota, Standing
+from forecourt.policies.own_limits import OwnLimit, own_strategies
 from forecourt.policies.rate_limit import RateLimit, local_operation
 from forecourt.principals import Principal, known_digest
 from forecourt.routing import Endpoint
@@ -43,6 +44,12 @@ STATES = {
     "debounce_trailing": "dt1",
 }
 """Operation → what its keys say of the state they hold: strategy and version of its form, in few bytes."""
+
+
+def state_of(kind: str) -> str:
+    """Return what keys say of the state of a limit of this kind; of a strategy of one's own, its kind and version."""
+    return STATES.get(kind) or f"{kind}{own_strategies()[kind].version}"
+
 
 _MOST_KNOWN = 10_000
 
@@ -139,7 +146,7 @@ class Limit:
     def _remember(self, tier: Tier, identity: Identity) -> Question:
         if len(tier.known) >= _MOST_KNOWN:
             tier.known.clear()
-        key = self._keys.key(STATES[self.kind], self._bucket, *identity)
+        key = self._keys.key(state_of(self.kind), self._bucket, *identity)
         question = tier.known[identity] = Question(self.kind, key, tier.args, self._on_error, tier.local_args)
         return question
 
@@ -152,7 +159,8 @@ class Limit:
         if policy.batch > 1:
             policy = policy.model_copy(update={"cost": policy.cost * policy.batch})
         kind, args = policy.operation(tier)
-        units, microseconds = _PROMISES[kind](args)
+        own = policy.of_tier(tier).promise() if isinstance(policy, OwnLimit) else None
+        units, microseconds = own or _PROMISES[kind](args)
         window = -(-microseconds // SECOND) if microseconds >= SECOND else 0
         return Tier(args, local_operation(policy, tier)[1], policy.cost, Quota(self._name, units, window))
 

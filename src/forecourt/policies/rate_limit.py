@@ -6,6 +6,8 @@ from typing import Annotated, Literal, assert_never
 
 from pydantic import PlainValidator, TypeAdapter
 
+from forecourt.entry_points import names_in
+from forecourt.policies.own_limits import GROUP, OwnLimit, own_limit, own_strategies
 from forecourt.policies.quantities import exact
 from forecourt.policies.strategies import (
     Debounce,
@@ -17,7 +19,8 @@ from forecourt.policies.strategies import (
 )
 from forecourt.policies.wording import Fault, nearest, not_allowed, refusal, refused
 
-RateLimit = TokenBucket | FixedWindow | SlidingWindow | Throttle | Debounce
+_Packaged = TokenBucket | FixedWindow | SlidingWindow | Throttle | Debounce
+RateLimit = TokenBucket | FixedWindow | SlidingWindow | Throttle | Debounce | OwnLimit
 """Any limit; in files its `type` says which."""
 
 _TYPES: dict[str, type[RateLimit]] = {
@@ -51,6 +54,8 @@ def local_operation(limit: RateLimit, tier: str | None = None) -> Operation:
             args = (gap.numerator, gap.denominator, *args[2:])
         case Debounce():
             pass
+        case OwnLimit():
+            args = (*limit.of_tier(tier).share(share), *args[-2:])
         case _:
             assert_never(limit)
     return kind, args
@@ -62,18 +67,21 @@ def _one(value: object) -> RateLimit:
     if not isinstance(value, Mapping):
         raise refused(value, _REASON)
     kind = value.get("type")
-    model = _TYPES.get(kind) if isinstance(kind, str) else None
+    model = _TYPES.get(kind) or own_limit(kind) if isinstance(kind, str) else None
     if model is None:
         raise refusal("RateLimit", [_wrong_type(value, kind)])
     return model.model_validate(value)
 
 
 def _wrong_type(value: Mapping[str, object], kind: object) -> Fault:
+    own = {name: strategy.limit for name, strategy in own_strategies().items()}
+    types = {**_TYPES, **own}
     if kind is None:
-        fitting = [name for name, model in _TYPES.items() if any(number in value for number in model.numbers)]
-        return Fault(("type",), kind, f"must be given: {' or '.join(fitting or _TYPES)}")
-    guess = nearest(kind, _TYPES) if isinstance(kind, str) else ""
-    return Fault(("type",), kind, not_allowed(kind, f"must be {' or '.join(_TYPES)}{guess}"))
+        fitting = [name for name, model in types.items() if any(number in value for number in model.numbers)]
+        return Fault(("type",), kind, f"must be given: {' or '.join(fitting or types)}")
+    names = [*types, *(name for name in names_in(GROUP) if name not in types)]
+    guess = nearest(kind, names) if isinstance(kind, str) else ""
+    return Fault(("type",), kind, not_allowed(kind, f"must be {' or '.join(names)}{guess}"))
 
 
 _several = TypeAdapter[tuple[RateLimit, ...]](
@@ -110,6 +118,6 @@ def _named_twice(limits: Sequence[RateLimit]) -> list[Fault]:
 
 RateLimits = Annotated[
     RateLimit | Sequence[RateLimit] | Literal["off"] | None,
-    PlainValidator(_limits, json_schema_input_type=RateLimit | list[RateLimit] | Literal["off"] | None),
+    PlainValidator(_limits, json_schema_input_type=_Packaged | list[_Packaged] | Literal["off"] | None),
 ]
 """What the field takes; a list is kept as a tuple."""

@@ -15,9 +15,10 @@ Promises of every store:
 """
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 from forecourt.core.operations import Arg, Value, Verdict
+from forecourt.types import Clock
 
 OnError = Literal["local", "open", "closed", "miss"]
 """What answers instead of a dead store: this process alone, go, refuse with 503, or 'not known'."""
@@ -64,6 +65,14 @@ class Settlement(NamedTuple):
     local: bool = False
 
 
+class StoreSite(NamedTuple):
+    """What a store that an installed package brings is made for: its address in the config, and the clock."""
+
+    address: str
+    clock: Clock
+
+
+@runtime_checkable
 class Store(Protocol):
     """Where decisions are made and state is kept; see the promises above."""
 

@@ -9,6 +9,7 @@ what can never pass. Answers of a held call's other questions are missing: they 
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from forecourt.core.operations import known
 from forecourt.stores.contract import Answer, Question, Settlement, Store
 from forecourt.types import SECOND, Clock
 
@@ -57,7 +58,7 @@ class HoldingStore:
                 return [answer or Answer("go") for answer in held]
         answers = await self._store.decide(questions)
         for place, answer in enumerate(answers):
-            if answer.verdict == "refuse" and questions[place].kind in HELD_KINDS:
+            if answer.verdict == "refuse" and _may_be_held(questions[place].kind):
                 self._hold(questions[place], answer)
         return answers
 
@@ -80,3 +81,7 @@ class HoldingStore:
             self._holds.pop(next(iter(self._holds)))
         now = self._clock.now()
         self._holds[question] = Hold(answer, now, now + min(retry, SECOND))
+
+
+def _may_be_held(kind: str) -> bool:
+    return kind in HELD_KINDS or ((found := known(kind)) is not None and found.held)

@@ -2,8 +2,10 @@
 
 from typing import TYPE_CHECKING
 
+from forecourt.config_addresses import BROUGHT, SCHEMES
+from forecourt.entry_points import found_by
 from forecourt.errors import ConfigError
-from forecourt.stores.contract import Store
+from forecourt.stores.contract import Store, StoreSite
 from forecourt.stores.failover import FailoverStore
 from forecourt.stores.holds import HoldingStore
 from forecourt.stores.lanes import LanedStore
@@ -24,14 +26,34 @@ def store_at(url: str, clock: Clock, *, cache_url: str | None = None, trips: Tri
     `cache_url`: where kept answers are, beside the decisions; None and `memory://`: in no store.
     `trips` are told of each trip for a decision.
     """
-    client = None if _in_memory(url) else client_of(url)
-    decisions = MemoryStore(clock) if client is None else _decisions(client, clock, trips)
-    if cache_url is None or _in_memory(cache_url):
+    client = client_of(url) if _ours(url) and not _in_memory(url) else None
+    decisions = _decisions(url, client, clock, trips)
+    if cache_url is None or _in_memory(cache_url) or (cache_url == url and not _ours(url)):
         return decisions
+    if not _ours(cache_url):
+        return LanedStore(decisions, _brought(cache_url, clock))
     from forecourt.stores.redis.store import RedisStore  # noqa: PLC0415  # the extra `redis` is optional
 
     bodies = client if client is not None and cache_url == url else client_of(cache_url)
     return LanedStore(decisions, RedisStore(bodies, lane="bodies"))
+
+
+def _brought(url: str, clock: Clock) -> Store:
+    """Return the store of an address that an installed package knows."""
+    scheme = url.partition(":")[0]
+    make = found_by(BROUGHT, scheme)
+    if make is None:
+        raise ConfigError(f'store: "{scheme}://…" is not allowed: its scheme is unknown, and no package brings it')
+    if not callable(make):
+        raise ConfigError(f"entry point {scheme!r} of {BROUGHT}: it must name a function of a StoreSite")
+    made = make(StoreSite(url, clock))
+    if not isinstance(made, Store):
+        raise ConfigError(f"store: what {scheme!r} of {BROUGHT} made is no Store, but {type(made).__name__}")
+    return made
+
+
+def _ours(url: str) -> bool:
+    return url.partition(":")[0].lower() in SCHEMES
 
 
 def _in_memory(url: str) -> bool:
@@ -51,10 +73,16 @@ def client_of(url: str, bodies_deadline: float = BODIES_DEADLINE) -> "Client":
     return Client(url, bodies_deadline=bodies_deadline)
 
 
-def _decisions(client: "Client", clock: Clock, trips: Trips | None) -> Store:
+def _decisions(url: str, client: "Client | None", clock: Clock, trips: Trips | None) -> Store:
+    if client is None:
+        return MemoryStore(clock) if _in_memory(url) else _guarded(_brought(url, clock), clock, trips)
     from forecourt.stores.redis.store import RedisStore  # noqa: PLC0415
 
-    store: Store = RedisStore(client)
+    return _guarded(RedisStore(client), clock, trips)
+
+
+def _guarded(store: Store, clock: Clock, trips: Trips | None) -> Store:
+    """Put what watches over a store that may fail around it: its trips told, short holds, failure policies."""
     if trips is not None:
         store = ObservedStore(store, trips)
     return FailoverStore(HoldingStore(store, clock), MemoryStore(clock), clock)

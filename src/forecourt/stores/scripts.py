@@ -25,7 +25,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from forecourt.core.operations import Operation
+from forecourt.core.operations import Operation, known
 from forecourt.core.plans import decision, settlement
 
 _PRELUDE = """
@@ -50,7 +50,8 @@ _SECTION = re.compile(r"^-- (compute|write|mark)\n", re.MULTILINE)
 @functools.cache
 def fragment(kind: str) -> dict[str, str]:
     """Return the sections of an operation's fragment by name; FileNotFoundError when it has none."""
-    text = (importlib.resources.files("forecourt.stores") / "lua" / f"{kind}.lua").read_text("utf-8")
+    own = found.lua if (found := known(kind)) is not None else None
+    text = own or (importlib.resources.files("forecourt.stores") / "lua" / f"{kind}.lua").read_text("utf-8")
     _, *parts = _SECTION.split(text)
     return dict(zip(parts[::2], parts[1::2], strict=True))
 

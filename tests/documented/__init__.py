@@ -1,0 +1,1 @@
+"""What the pages of the docs show, taken apart and run: their Python, and their commands."""
