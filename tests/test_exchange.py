@@ -3,14 +3,13 @@
 import asyncio
 import contextlib
 import logging
-import os
 from collections.abc import Iterable, Sequence
 
 import pytest
 
 from forecourt import JobConfig
 from forecourt.errors import StoreDown
-from forecourt.exchange import Chain, Exchange, _some_id, exchange_of
+from forecourt.exchange import Chain, Exchange, exchange_of
 from forecourt.responses import Problem, Refusal
 from forecourt.runtime import Runtime
 from forecourt.stores.contract import Answer, Question, Settlement
@@ -363,17 +362,3 @@ async def test_settlements_that_cannot_be_are_logged(caplog: pytest.LogCaptureFi
     exchange, _ = at_once("a")
     exchange.runtime.settle([Settlement("unheard_of", "k", ())])
     assert "settlements lost" in caplog.text
-
-
-def test_ids_are_never_given_twice() -> None:
-    """Though they are drawn many at once; a forked child draws its own."""
-    ids = [Exchange(Runtime(JobConfig(), MemoryStore(), FakeClock()), http("/")).id for _ in range(300)]
-    assert len({*ids}) == 300
-    assert {len(each) for each in ids} == {24}
-    here, there = os.pipe()
-    child = os.fork()
-    if child == 0:
-        os.write(there, _some_id().encode())
-        os._exit(0)
-    os.waitpid(child, 0)
-    assert os.read(here, 24).decode() not in {_some_id() for _ in range(300)}

@@ -12,7 +12,6 @@ Layers own keys and refusals, the store owns precedence, the exchange owns undoi
 """
 
 import asyncio
-import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
@@ -23,6 +22,7 @@ from forecourt.core.jobs import Progress
 from forecourt.deadlines import Deadline
 from forecourt.decisions import Decision, decided
 from forecourt.errors import StoreError, StoreOverloaded
+from forecourt.ids import some_id
 from forecourt.policies.credits import MOST_CREDITS
 from forecourt.principals import Principal
 from forecourt.responses import OVERLOADED, STORE_UNAVAILABLE, Header, Problem, Refusal
@@ -133,7 +133,7 @@ class Exchange:
     def id(self) -> str:
         """What this exchange's grants are known by in the store: 96 random bits."""
         if self._id is None:
-            self._id = _some_id()
+            self._id = some_id()
         return self._id
 
     @property
@@ -375,26 +375,6 @@ class Exchange:
             for layer, answers in granted
             for told in layer.settlements(self, answers)
         ]
-
-
-_ids: list[str] = []
-"""Ids drawn and not yet given: the machine is asked for random bits once for many."""
-
-_DRAWN = 128
-
-
-def _some_id() -> str:
-    try:
-        return _ids.pop()
-    except IndexError:
-        bits = os.urandom(12 * _DRAWN).hex()
-        drawn = [bits[at : at + 24] for at in range(0, len(bits), 24)]
-        _ids.extend(drawn[1:])
-        return drawn[0]
-
-
-if hasattr(os, "register_at_fork"):  # not on Windows
-    os.register_at_fork(after_in_child=_ids.clear)  # a child would give the same ones
 
 
 def exchange_of(scope: Scope) -> Exchange:

@@ -53,6 +53,7 @@ FLOORS = (
         "orders",
         "losses",
         "timers",
+        "ids",
     ),
     (
         "runtime",
