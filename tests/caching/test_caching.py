@@ -116,8 +116,8 @@ def test_known_tags_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_a_flight_that_was_taken_over_ends_by_itself() -> None:
     """Who holds the lead took the place of one that waited for it: the end of that one leaves the lead's in the air."""
     flights = Flights()
-    waits = flights.begin("x")
-    leads = flights.begin("x")
+    waits = flights.begin("x", 0)
+    leads = flights.begin("x", 0)
     flights.end("x", waits)
     assert flights.get("x") is leads
     flights.end("x", leads)
@@ -129,7 +129,7 @@ def test_a_flight_of_a_loop_that_is_over_is_none() -> None:
     flights = Flights()
 
     async def begin() -> None:
-        flights.begin("x")
+        flights.begin("x", 0)
         assert flights.get("x") is not None
 
     async def look() -> None:

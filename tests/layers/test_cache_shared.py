@@ -200,6 +200,67 @@ async def test_a_tier_whose_log_is_cut_off_is_silent() -> None:
     assert both.two.runs == 2
 
 
+@pytest.mark.parametrize("deaf", [True, False])
+async def test_who_joins_a_long_run_gets_nothing_that_was_invalid_before(deaf: bool) -> None:
+    """Where the log cannot be read nobody knows of it: one who came 50 ms after the run began has its own answer."""
+    both = Processes()
+    await both.one.get("/records/2")
+    both.two.go_on.clear()
+    calls = [asyncio.create_task(both.two.get())]
+    await settle_down()
+    both.store.deaf = deaf
+    await both.one.config.cache.invalidate("record:1")
+    await both.pass_by(0.05)
+    calls.append(asyncio.create_task(both.two.get()))
+    await settle_down()
+    both.two.go_on.set()
+    await both.pass_by(0.1)
+    assert [answer.body for answer in await asyncio.gather(*calls)] == [b"run 1", b"run 2"]
+
+
+async def test_who_joins_a_run_at_once_needs_no_log() -> None:
+    """What was invalid 50 ms before was so before the handler ran: with the store gone one run is still enough."""
+    both = Processes()
+    both.store.down = True
+    both.two.go_on.clear()
+    calls = [asyncio.create_task(both.two.get())]
+    await both.pass_by(0.025)
+    calls += [asyncio.create_task(both.two.get()) for _ in range(10)]
+    await both.pass_by(0.2)
+    late = [asyncio.create_task(both.two.get()) for _ in range(10)]
+    await settle_down()
+    both.two.go_on.set()
+    both.two.go_on.clear()
+    await settle_down()
+    both.two.go_on.set()
+    assert {answer.body for answer in await asyncio.gather(*calls)} == {b"run 1"}
+    assert {answer.body for answer in await asyncio.gather(*late)} == {b"run 2"}
+
+
+async def test_values_that_were_long_in_making_are_not_shared_unheard() -> None:
+    """As answers: with the log cut off, who came 50 ms after the making began has another one."""
+    both = Processes()
+    await both.two.get()
+    both.store.deaf = True
+    gate, made = asyncio.Event(), []
+
+    async def make() -> int:
+        made.append(1)
+        number = len(made)
+        await gate.wait()
+        await asyncio.sleep(0)
+        return number
+
+    cache = both.two.config.cache
+    calls = [asyncio.create_task(cache.get_or_set("key", make, ttl=10, tags="t"))]
+    await both.pass_by(0.1)
+    calls += [asyncio.create_task(cache.get_or_set("key", make, ttl=10, tags="t")) for _ in range(2)]
+    await settle_down()
+    gate.set()
+    await both.pass_by(0.1)
+    assert await asyncio.gather(*calls) == [1, 2, 2]
+
+
 async def test_records_that_are_missing_empty_the_tier() -> None:
     """A log that was lost, or ran over, may have said anything."""
     both = Processes()

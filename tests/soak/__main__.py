@@ -14,6 +14,7 @@ from tests.soak.idempotency_kills import main as kills
 from tests.soak.job_kills import whole
 from tests.soak.results import Result
 from tests.soak.rotation import rotation
+from tests.soak.stale_reads import stale_reads
 from tests.soak.transaction_kills import transaction_kills
 
 
@@ -53,6 +54,7 @@ SOAKS: dict[str, Callable[[], Iterator[Result]]] = {
     "job-kills": job_kills,
     "cache-marks": cache_marks,
     "cache-guards": cache_guards,
+    "stale-reads": stale_reads,
     "cancelled-sessions": databases.cancelled_sessions,
     "all-kinds": all_kinds.all_kinds,
     "cluster": topologies.cluster,

@@ -64,6 +64,7 @@ def test_soaks_are_listed() -> None:
         "job-kills",
         "cache-marks",
         "cache-guards",
+        "stale-reads",
         "cancelled-sessions",
         "all-kinds",
         "cluster",

@@ -11,8 +11,8 @@ import zlib
 from base64 import urlsafe_b64encode
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 
-from forecourt.caching.flights import Flights
-from forecourt.caching.guard import Guard
+from forecourt.caching.flights import Flight, Flights
+from forecourt.caching.guard import VALID, Guard
 from forecourt.caching.sealing import IN_THREAD, opened, sealed
 from forecourt.caching.spots import NOTHING, Found, Spot
 from forecourt.caching.tier import Tier
@@ -120,6 +120,14 @@ class Caching:
     def tier_serves(self, now: int) -> bool:
         """Return whether the tier may be believed at this instant."""
         return self.guard is None or self.guard.holds(now)
+
+    def shares(self, flight: Flight, came: int) -> bool:
+        """Return whether a caller who came at this instant may be given what a flight brought, if nothing known cut it.
+
+        What was made invalid while it was under way is known where the log is read. Where it is not, a flight that had
+        not been under way for long when the caller came brings nothing that is too old for it.
+        """
+        return came - flight.begun < VALID or self.tier_serves(self.clock.now())
 
     def questions(self, spot: Spot, own: str, unwanted: int = 0) -> list[Question]:
         """Return what to ask the store for: the tags' stamps, the entry, and the log where the tier is silent."""

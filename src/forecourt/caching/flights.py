@@ -24,11 +24,12 @@ class Landed(NamedTuple):
 
 
 class Flight:
-    """One caller's way to an answer; others follow it."""
+    """One caller's way to an answer; others follow it. `begun`: in µs, before its handler ran or the store was read."""
 
-    __slots__ = ("_landed", "followers")
+    __slots__ = ("_landed", "begun", "followers")
 
-    def __init__(self) -> None:
+    def __init__(self, begun: int) -> None:
+        self.begun = begun
         self._landed: asyncio.Future[Landed | Landing] = asyncio.get_running_loop().create_future()
         self.followers = 0
 
@@ -67,9 +68,9 @@ class Flights:
             return None
         return flight
 
-    def begin(self, spot: object) -> Flight:
+    def begin(self, spot: object, now: int) -> Flight:
         """Begin one; a caller that holds the lead takes the place of one that only waits for it."""
-        flight = self._flights[spot] = Flight()
+        flight = self._flights[spot] = Flight(now)
         return flight
 
     def end(self, spot: object, flight: Flight) -> None:

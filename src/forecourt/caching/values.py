@@ -40,13 +40,13 @@ async def get_or_set(
         if flight is None:
             return cast("Value", await _in_turn(caching, spot, fn, Life(microseconds(ttl))))
         outcome = await flight.follow(caching.clock, _PATIENCE / SECOND)
-        if isinstance(outcome, Landed) and caching.tier.valid(outcome.entry.seen, ids):
+        if isinstance(outcome, Landed) and caching.tier.valid(outcome.entry.seen, ids) and caching.shares(flight, now):
             return cast("Value", _value(outcome.entry))
     return await fn()
 
 
 async def _in_turn(caching: Caching, spot: Spot, fn: Callable[[], Awaitable[object]], life: Life) -> object:
-    flight = caching.flights.begin(spot.place)
+    flight = caching.flights.begin(spot.place, caching.clock.now())
     own = unique()
     try:
         found = await _found(caching, spot, own)

@@ -173,8 +173,9 @@ class Answering:
 
     async def _follow(self, flight: Flight) -> bool:
         """Wait for another caller of this process; tell whether that answered this one."""
-        visit = self._visit
-        outcome = await flight.follow(self._caching.clock, PATIENCE)
+        visit, caching = self._visit, self._caching
+        came = caching.clock.now()
+        outcome = await flight.follow(caching.clock, PATIENCE)
         if outcome is Landing.APART:
             await self._run_apart()
             return True
@@ -182,18 +183,19 @@ class Answering:
             entry = outcome.entry
             selection = selected(entry.names, visit.fields)
             tags = (*visit.spot.tags, *entry.groups)
-            if selection == outcome.selection and self._caching.tier.valid(entry.seen, tags):
+            valid = caching.tier.valid(entry.seen, tags) and caching.shares(flight, came)
+            if selection == outcome.selection and valid:
                 await self._serve_collapsed(entry)
                 return True
             visit.spot.select(entry.names, selection)
-        tier = self._caching.tier
+        tier = caching.tier
         visit.spot.seen = tier.position
         visit.found = NOTHING
-        serves = self._caching.tier_serves(self._caching.clock.now())
+        serves = caching.tier_serves(caching.clock.now())
         spot = visit.spot
         visit.entry = tier.get(spot.parts, spot.selection, spot.names) if serves else None
-        if visit.entry is None and self._caching.store is not None:
-            self._note(await self._caching.look(visit.spot, self._exchange.id))
+        if visit.entry is None and caching.store is not None:
+            self._note(await caching.look(visit.spot, self._exchange.id))
             await self._complete()
         return False
 
@@ -207,7 +209,7 @@ class Answering:
     async def _in_turn(self) -> None:
         """Go ahead for this process: wait until another process has the answer, or make it."""
         place = self._visit.spot.place
-        flight = self._caching.flights.begin(place)
+        flight = self._caching.flights.begin(place, self._caching.clock.now())
         try:
             if self._visit.found.waits and await self._polled(flight):
                 return None
@@ -316,7 +318,7 @@ class Answering:
         """Make a new answer that outlives this caller, unless somebody does already."""
         place = self._visit.spot.place
         if self._caching.flights.get(place) is None:
-            flight = self._caching.flights.begin(place)
+            flight = self._caching.flights.begin(place, self._caching.clock.now())
             _ = self._caching.spawn(self._refreshed(entry, flight), "forecourt cache refresh")
         else:
             self._give_lead_back()
