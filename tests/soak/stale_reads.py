@@ -187,5 +187,5 @@ def stale_reads(seconds: float = 120, seed: int = 1) -> Iterator[Result]:
 
 
 if __name__ == "__main__":
-    for each in stale_reads(*map(float, sys.argv[1:])):
+    for each in stale_reads(float(sys.argv[1]) if sys.argv[1:] else 120):
         print("ok " if each.good else "BAD", each.what, each.size, each.outcome)  # a command prints
