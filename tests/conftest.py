@@ -8,6 +8,7 @@ import pytest
 from hypothesis import find, settings
 from hypothesis import strategies as st
 
+from forecourt.core import operations
 from forecourt.policies import own_limits
 from tests.brokers import Pulsar
 from tests.core.bench import examples
@@ -79,8 +80,11 @@ def packaged_only() -> Iterator[None]:
     """The strategies of the package alone, whatever other test files have registered as they were imported."""
     registered = dict(own_limits._strategies)
     own_limits._strategies.clear()
+    kinds = [kind for name in registered for kind in (name, f"{name}_back")]
+    decided = {kind: operations._registry.pop(kind) for kind in kinds if kind in operations._registry}
     yield
     own_limits._strategies.update(registered)
+    operations._registry.update(decided)
 
 
 @pytest.fixture

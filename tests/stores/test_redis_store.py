@@ -139,6 +139,7 @@ async def test_a_limit_passes_again_when_it_said(live: RedisStore) -> None:
             await asyncio.sleep(0.001)
 
 
+@pytest.mark.usefixtures("packaged_only")
 async def test_all_operations_fit_into_one_script(valkey: Valkey, live: RedisStore) -> None:
     """Every question there is, twice over, is within Lua's limits."""
     kinds = [step.kind for step in _registry.values() if step.group == "limit"] * 2
