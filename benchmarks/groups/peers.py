@@ -18,6 +18,7 @@ ABOUT = (
     "with the metrics and the access log that the stack has by default, which the peers have not."
 )
 MISSING = [
+    "Litestar caches its own handlers only: its hits stand beside such an app; what a miss adds to FastAPI is not known.",
     "cashews has no replay of idempotency keys, hishel keeps no memory store: absent from those tables.",
     "interlock-cb and pybreaker are measured around a call, as their READMEs use them, not as a layer.",
 ]
@@ -40,8 +41,9 @@ async def run(bench: Bench) -> list[Table]:
                 parts = _caches(place, directory)
                 call = Call() if what == "hit" else _MISS
                 title = f"Cache, {what}, 1 KB, {'in memory (hishel: SQLite)' if place is None else 'on Valkey'}"
-                variants = [*(alone(part, call) for part in parts), *_own_caches(place, what, call)]
                 count, hit = place is not None, what == "hit"
+                others = caches.litestar(place, call) if hit else []
+                variants = [*(alone(part, call) for part in parts), *others, *_own_caches(place, what, call)]
                 tables.append(
                     await _table(bench, f"cache_{what}_{where}", title, variants, call, count=count, instead=hit)
                 )

@@ -18,9 +18,15 @@ from fastapi_cache.decorator import cache as fastapi_cache
 from hishel import AsyncRedisStorage, AsyncSqliteStorage
 from hishel.asgi import ASGICacheMiddleware
 from hishel.fastapi import cache as cache_control
+from litestar import Litestar, get
+from litestar.stores.memory import MemoryStore
+from litestar.stores.redis import RedisStore
 from redis_fastapi import FastAPIRedis, get_settings
 from redis_fastapi import cache as redis_fastapi_cache
 
+from benchmarks.apps import Record, record
+from benchmarks.calls import ASGIApp, Call
+from benchmarks.harness import Variant
 from benchmarks.peers.parts import Part
 
 TTL = 3600
@@ -127,3 +133,21 @@ def redis_sdk(url: str) -> Part:
         dependencies=(Depends(redis_fastapi_cache(ttl=TTL)),),
         install=install,
     )
+
+
+def litestar(url: str | None, call: Call) -> list[Variant]:
+    """Return Litestar's own response cache on one of its handlers, and that handler without it."""
+    bare, cached = _litestar(url, cached=False), _litestar(url, cached=True)
+    return [
+        Variant("Litestar alone", bare, call, "an app of Litestar's, the same model", side="base"),
+        Variant("Litestar", cached, call, "@get(cache=3600), response_cache in its default form"),
+    ]
+
+
+def _litestar(url: str | None, *, cached: bool) -> ASGIApp:
+    @get("/records/{record_id:int}", cache=TTL if cached else False, sync_to_thread=False)
+    def get_record(record_id: int) -> Record:
+        return record(record_id)
+
+    store = RedisStore.with_client(url=url) if url else MemoryStore()
+    return Litestar([get_record], stores={"response_cache": store})
