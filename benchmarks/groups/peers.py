@@ -18,7 +18,7 @@ ABOUT = (
     "with the metrics and the access log that the stack has by default, which the peers have not."
 )
 MISSING = [
-    "Litestar caches its own handlers only: its hits stand beside such an app; what a miss adds to FastAPI is not known.",
+    "Litestar caches its own handlers only: hits stand beside such an app; what a miss adds to FastAPI is not known.",
     "cashews has no replay of idempotency keys, hishel keeps no memory store: absent from those tables.",
     "interlock-cb and pybreaker are measured around a call, as their READMEs use them, not as a layer.",
 ]
