@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser("scripts/bench", description=__doc__)
     parser.add_argument("groups", nargs="*", metavar="GROUP", help=f"of: {', '.join(GROUPS)} (default: all)")
-    parser.add_argument("--quick", action="store_true", help="fewer and shorter rounds: within 5 minutes on 2 cores")
+    parser.add_argument("--quick", action="store_true", help="fewer and shorter rounds: five to six minutes on 2 cores")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything measured")
     parser.add_argument("--check", action="store_true", help="exit with 1 when a target is missed by more than noise")
     parser.add_argument("--docs", action="store_true", help="write docs/performance.md, its JSON and charts")

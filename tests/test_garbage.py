@@ -6,6 +6,7 @@ request that costs more than a layer does.
 
 import asyncio
 import gc
+import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -169,6 +170,7 @@ def _garbage() -> Iterator[Counter[str]]:
     """Collect nothing meanwhile; then count what only the collector finds, by type."""
     found: Counter[str] = Counter()
     gc.disable()
+    logging.disable()  # a test's own handlers keep the records, and what they are about
     gc.freeze()  # what was there before is not looked at
     gc.set_debug(gc.DEBUG_SAVEALL)
     try:
@@ -179,6 +181,7 @@ def _garbage() -> Iterator[Counter[str]]:
         gc.set_debug(0)
         gc.garbage.clear()
         gc.unfreeze()
+        logging.disable(logging.NOTSET)
         gc.enable()
 
 

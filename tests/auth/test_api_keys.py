@@ -67,6 +67,22 @@ async def test_a_key_says_who_is_calling() -> None:
     assert (refused.status, challenges(refused)) == (403, [])
 
 
+async def test_a_key_counts_only_where_keys_do() -> None:
+    """Whoever is known at once, by a key or a token seen before, is refused where that way does not count."""
+    text = made("fc", secrets.choice)
+    keys = ApiKeys(keys=[kept(text, scopes=["read"])])
+    shown = {"x-api-key": text}
+    by_key = Guarded(Security(scopes={"read"}, schemes={"api_key"}), api_keys=keys)
+    by_token = Guarded(Security(scopes={"read"}, schemes={"bearer"}), api_keys=keys)
+    token = by_key.token(scopes={"read"})
+    for _ in range(2):
+        assert ((await by_key.showing(shown)).status, (await by_key.bearing(token)).status) == (200, 401)
+        assert ((await by_token.showing(shown)).status, problem(await by_token.showing(shown))) == (
+            401,
+            "invalid-credentials",
+        )
+
+
 async def test_a_bad_key_is_refused() -> None:
     """Another secret, another id, another prefix, rubbish; and two credentials at once."""
     text, other = (made("fc", secrets.choice) for _ in range(2))

@@ -110,3 +110,13 @@ async def test_what_is_forgotten_is_not_listed(queue: Listing, clock: FakeClock)
     if isinstance(queue, MemoryQueue | SqliteQueue):
         clock.advance(500)
         assert await queue.owned("ali", 10) == []
+
+
+@pytest.mark.parametrize("queue", ["valkey"], indirect=True)
+async def test_a_server_keeps_lists_of_a_thousand(queue: Listing, clock: FakeClock) -> None:
+    """Of an owner's jobs the latest are listed, and no more are kept in the list."""
+    for number in range(1003):
+        clock.advance(0.001)
+        await queue.publish(job(f"{number:04}", most=2000))
+    listed = await queue.owned("ali", 2000)
+    assert [each.id for each in listed] == [f"{number:04}" for number in range(1002, 2, -1)]

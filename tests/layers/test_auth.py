@@ -327,6 +327,19 @@ async def test_a_preflight_reaches_the_router_only_where_no_handler_answers_opti
     assert (await call(service.app, http("/own", "OPTIONS", headers=asking))).status == 401
 
 
+async def test_nothing_listens_when_the_call_is_over() -> None:
+    """What would have ended a stream is told of no later response."""
+    seen = []
+
+    async def keeping(request: Request) -> Response:
+        seen.append(request.state.forecourt)
+        return Response()
+
+    service = Guarded(Security(), Route("/kept", keeping, name="keeping"))
+    assert (await service.bearing(service.token(exp=4_000_000_000), "/kept")).status == 200
+    assert [each.begins for each in seen] == [None]
+
+
 async def test_schemes_can_be_told_apart() -> None:
     """A policy may ask for one way to authenticate; others do not count there."""
 

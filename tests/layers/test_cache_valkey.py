@@ -2,10 +2,8 @@
 
 import asyncio
 import json
-import os
 import time
-from bisect import bisect_right
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
@@ -18,13 +16,10 @@ from forecourt import Cache, EndpointPolicy, FixedWindow, Idempotency, JobConfig
 from forecourt.types import Scope
 from tests.asgi import Answer, call, get, http
 from tests.servers import Cluster, Valkey, eventually
-from tests.stores.redis.proxy import Proxy
 
 pytestmark = pytest.mark.valkey
 
 QUIET = EndpointPolicy(logging="off")
-SECONDS = 2.5 * max(1.0, float(os.environ.get("FORECOURT_EXAMPLES", "1")))
-"""How long each history is."""
 
 
 class Site:
@@ -210,82 +205,3 @@ async def test_a_dead_server() -> None:
                 await asyncio.sleep(0.02)
         assert site.number == 1
         await app._stop({})
-
-
-class History:
-    """Reads and writes of one record by several stacks, the first of which writes, and what they found.
-
-    Judged by what clients see: a write counts from when it has returned, a read from when it began.
-    """
-
-    def __init__(self, site: Site, apps: list[PolicyMiddleware], seconds: float) -> None:
-        self._site = site
-        self._apps = apps
-        self._over = time.perf_counter() + seconds
-        self._written: list[tuple[float, int]] = []
-        self.seen: list[tuple[float, int, int]] = []
-        self.served = 0
-        """Reads that a process answered without its handler, other than the one that writes."""
-
-    async def run(self, fault: Callable[[], Awaitable[None]]) -> None:
-        """Read and write on all of them, with a fault now and then."""
-        readers = [self._read(at) for at in range(len(self._apps)) for _ in range(4)]
-        await asyncio.gather(*readers, self._write(), self._trouble(fault))
-
-    def stale(self) -> list[tuple[float, int, int, int]]:
-        """Return reads that found less than was written: before they began, or 50 ms before in another process."""
-        found = []
-        for begun, at, number in self.seen:
-            grace = 0.0 if at == 0 else 0.050
-            known = bisect_right(self._written, begun - grace, key=lambda written: written[0])
-            least = self._written[known - 1][1] if known else 0  # one process writes: what is later is more
-            if number < least:
-                found.append((begun, at, number, least))
-        return found
-
-    async def _read(self, at: int) -> None:
-        while time.perf_counter() < self._over:
-            begun, runs = time.perf_counter(), self._site.runs
-            answer = await get(self._apps[at], "/records/1")
-            self.seen.append((begun, at, int(answer.body)))
-            self.served += at > 0 and self._site.runs == runs
-            await asyncio.sleep(0.001)
-
-    async def _write(self) -> None:
-        while time.perf_counter() < self._over:
-            await get(self._apps[0], "/records/1/write", "POST")
-            self._written.append((time.perf_counter(), self._site.number))
-            await asyncio.sleep(0.03)
-
-    async def _trouble(self, fault: Callable[[], Awaitable[None]]) -> None:
-        while time.perf_counter() < self._over - 0.5:
-            await asyncio.sleep(0.3)
-            await fault()
-
-
-@pytest.mark.parametrize("fault", ["stalled", "cut", "refused"])
-async def test_histories_of_invalidation(valkey: Valkey, fault: str) -> None:
-    """No read that begins after a write has returned finds less: at once in its own process, in others after 50 ms.
-
-    Reads and writes go on at the same time, with fills in flight, and now and then the server stalls, or the
-    connections by which the others read the log are cut, or let in again only after a while.
-    """
-    async with Proxy(valkey) as way, stacks(valkey.url, 1) as (site, (writer,)):
-        site.seconds = 0.002
-        others = [site.stack(way.url) for _ in range(2)]
-
-        async def trouble() -> None:
-            if fault == "stalled":
-                return valkey.pause(0.06)
-            way.refusing = fault == "refused"
-            way.cut()
-            await asyncio.sleep(0.2)
-            way.refusing = False
-
-        history = History(site, [writer, *others], SECONDS)
-        await history.run(trouble)
-        assert len(history.seen) > 300
-        assert history.served > 20, "the others kept nothing: nothing was shown"
-        assert not history.stale()
-        for each in others:
-            await each._stop({})

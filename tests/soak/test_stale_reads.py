@@ -6,7 +6,7 @@ from forecourt.caching.guard import Guard
 from tests.servers import Valkey
 from tests.soak.stale_reads import History
 
-pytestmark = [pytest.mark.valkey, pytest.mark.slow]
+pytestmark = pytest.mark.valkey
 
 
 async def test_no_read_is_stale_while_connections_are_cut(valkey: Valkey) -> None:
@@ -18,6 +18,7 @@ async def test_no_read_is_stale_while_connections_are_cut(valkey: Valkey) -> Non
     assert {what: history.counts[what] for what in least if history.counts[what] < least[what]} == {}
 
 
+@pytest.mark.slow
 async def test_a_tier_that_is_believed_without_the_log_is_seen(valkey: Valkey, monkeypatch: pytest.MonkeyPatch) -> None:
     """The log is read as ever, but what the process has is served also when that has failed."""
     holds = Guard.holds

@@ -5,7 +5,7 @@ a token. What could have changed is looked at each time: the instants of the tok
 verified with is still on its ring. Scopes, roles, logins and revocations are never remembered; they are asked per call.
 """
 
-from hashlib import blake2b
+import hashlib
 from typing import NamedTuple
 
 from forecourt.auth.credentials import Credential
@@ -35,7 +35,7 @@ class Remembered:
 
     def get(self, value: bytes, now: int) -> Credential | None:
         """Return the credential of an Authorization value, if it is known and still holds."""
-        digest = blake2b(value, digest_size=32).digest()
+        digest = _digest(value)
         entry = self._entries.get(digest)
         if entry is None:
             return None
@@ -61,5 +61,8 @@ class Remembered:
         if len(self._entries) >= self._size:
             del self._entries[next(iter(self._entries))]
         since = max(credential.begins, now - self._ttl)
-        digest = blake2b(value, digest_size=32).digest()
-        self._entries[digest] = Entry(credential, since, until, *(key or (None, "")))
+        self._entries[_digest(value)] = Entry(credential, since, until, *(key or (None, "")))
+
+
+def _digest(value: bytes) -> bytes:
+    return hashlib.blake2b(value, digest_size=32).digest()

@@ -184,7 +184,7 @@ class Lists(Protocol):
         ...
 
     async def owned(self, owner: str, most: int, before: tuple[int, str] | None = None) -> list[Record]:
-        """Return an owner's jobs, the latest first: those before (created, id), the last thousand at most."""
+        """Return an owner's jobs, the latest first: those before (created, id), maybe of the last thousand only."""
         ...
 
     async def standing(self, status: Status, most: int = 100) -> list[Record]:

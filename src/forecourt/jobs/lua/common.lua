@@ -17,12 +17,12 @@ local keep = function(id, us)
   if not given then call('PEXPIRE', key(id), max(1, ceil(us / 1000))) end
 end
 
--- The owner's last thousand jobs are listed (a few more, until a publication at such a time) for as long as any of them
--- may be there, and a minute longer: so most publications find that it is long enough.
+-- The owner's last thousand jobs are listed for as long as any of them may be there, and up to a minute longer: so most
+-- publications find that it is long enough.
 local own = function(id, owner, us)
   local listed = P .. ':owned:' .. owner
   call('ZADD', listed, int(now), id)
-  if now % 16 == 0 then call('ZREMRANGEBYRANK', listed, 0, -1001) end
+  call('ZREMRANGEBYRANK', listed, 0, -1001)
   local ms = ceil(us / 1000)
   if not given and call('PTTL', listed) < ms then call('PEXPIRE', listed, ms + 60000) end
 end
