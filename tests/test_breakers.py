@@ -399,6 +399,17 @@ async def test_an_operator_of_the_mirror_is_obeyed() -> None:
     assert stands(breaker) == "closed"
 
 
+async def test_a_mirror_follows_what_it_cannot_know() -> None:
+    """Ours is opened by an operator, who told pybreaker nothing: its mirror opens, and closes with ours."""
+    breaker, _ = named()
+    theirs, heard = breaker.pybreaker(), Heard()
+    theirs.add_listener(heard)
+    breaker.open()
+    await until(lambda: heard.said == ["open"])
+    breaker.close()
+    await until(lambda: heard.said == ["open", "closed"])
+
+
 async def test_synchronous_code_shares_the_breaker_and_blocks_nobody() -> None:
     """While it is inside, holding pybreaker's lock, calls of ours go on; its failures open ours."""
     breaker, _ = named(fail_max=1)

@@ -1,6 +1,7 @@
 """API keys: their form, where they are kept, and that they count exactly as long as their record says."""
 
 import json
+import os
 import secrets
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
@@ -11,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from forecourt import ApiKey, ApiKeys, ConfigError, Security, StoreDown
+from forecourt.auth import api_keys
 from forecourt.cli import main
 from forecourt.core.api_key import ALPHABET, hashed, id_of, made
 from forecourt.key_book import FileBook, StoreBook, create, rotate
@@ -139,6 +141,21 @@ async def test_a_file_is_read_again_when_it_changes(tmp_path: Path, caplog: pyte
     assert await book.all() == []
 
 
+async def test_a_file_that_has_not_changed_is_not_read_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Its size and its time of change say so: who keeps both is not noticed."""
+    path = tmp_path / "keys.json"
+    policy = ApiKeys(file=str(path))
+    text, _ = await create(FileBook(path), policy, "bob")
+    service = Guarded(api_keys=policy)
+    assert (await service.showing({"x-api-key": text})).status == 200
+    stamp = path.stat()
+    path.write_text("x" * stamp.st_size)
+    os.utime(path, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+    service.clock.advance(1)
+    assert (await service.showing({"x-api-key": text})).status == 200
+    assert caplog.text == ""
+
+
 @pytest.mark.parametrize(
     ("text", "line"),
     [
@@ -186,6 +203,19 @@ async def test_keys_in_the_store(store: Store) -> None:
     assert (await service.showing({"x-api-key": fresh})).status == 200
     service.clock.advance(5)
     assert (await service.showing({"x-api-key": fresh})).status == 401
+
+
+async def test_remembered_keys_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The oldest is forgotten, so that the store is asked again; the others are believed on."""
+    monkeypatch.setattr(api_keys, "_MOST_KNOWN", 1)
+    store = MemoryStore()
+    policy, book = ApiKeys(store=True), StoreBook(store)
+    service = Guarded(api_keys=policy, store=store)
+    made_ = [await create(book, policy, owner) for owner in ("bob", "carol")]
+    assert [(await service.showing({"x-api-key": text})).status for text, _ in made_] == [200, 200]
+    for _, record in made_:
+        await book.drop(record.id)
+    assert [(await service.showing({"x-api-key": text})).status for text, _ in made_] == [401, 200]
 
 
 class Gone:

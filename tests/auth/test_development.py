@@ -58,6 +58,14 @@ async def test_its_tokens_count_on_loopback_only() -> None:
     assert (answer.status, problem(answer)) == (401, "invalid-credentials")
 
 
+async def test_a_token_that_was_never_seen_is_refused_from_elsewhere() -> None:
+    """It counts here afterwards: being refused there has made nothing of it."""
+    service = Developing()
+    fields = [(b"authorization", f"Bearer {development_token(ISSUER, 'me', id='one')}".encode())]
+    for client, status in (("192.0.2.1", 401), ("192.0.2.1", 401), ("127.0.0.1", 200)):
+        assert (await call(service.app, http("/", client=client, headers=fields))).status == status
+
+
 async def test_a_remembered_token_is_refused_from_elsewhere() -> None:
     """What this machine has seen does not count for others."""
     service = Developing()
@@ -92,6 +100,13 @@ def test_a_key_that_cannot_be_had(key: Path, tmp_path: Path) -> None:
     key.parent.rmdir()
     (tmp_path / "state").write_text("a file where a folder must be")
     with pytest.raises(ConfigError, match="cannot be"):
+        development_secret()
+
+
+def test_a_key_that_cannot_be_made(key: Path, tmp_path: Path) -> None:
+    """ConfigError names the file: its folder is a link to nowhere."""
+    key.parent.symlink_to(tmp_path / "nowhere")
+    with pytest.raises(ConfigError, match=rf'the development key "{key}" cannot be made: FileExistsError'):
         development_secret()
 
 

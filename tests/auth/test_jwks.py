@@ -90,6 +90,25 @@ async def test_a_refresh_happens_behind_the_calls(provider: Provider) -> None:
     await service.close()
 
 
+async def test_an_answer_that_nothing_changed_is_fresh_again(provider: Provider) -> None:
+    """A 304 has no body: the keys stay, and nobody asks again before they are as old as a whole answer may be."""
+    provider.fields["etag"] = '"one"'
+    service = Following(provider)
+    assert await service.status() == 200
+    service.clock.advance(300)
+    assert await service.status() == 200
+    await service.settled()
+    service.clock.advance(299)
+    assert await service.status() == 200
+    await service.settled()
+    assert provider.total == 2
+    service.clock.advance(1)
+    assert await service.status() == 200
+    await service.settled()
+    assert provider.total == 3
+    await service.close()
+
+
 async def test_max_age_is_honoured(provider: Provider) -> None:
     """The provider says how long its answer is fresh, between the cooldown and a day."""
     provider.fields["cache-control"] = "public, max-age=1000"
@@ -190,6 +209,35 @@ async def test_keys_do_not_outlive_their_issuer_for_ever(provider: Provider) -> 
     await service.close()
 
 
+async def test_a_remembered_token_does_not_outlive_them(provider: Provider) -> None:
+    """It was verified a second before the keys were a day old, and counts no longer than they do."""
+    service = Following(provider)
+    assert await service.status() == 200
+    provider.mood = "gone"
+    service.clock.advance(LONGEST_STALE // SECOND - 1)
+    token = service.signing.token()
+    assert (await service.bearing(token)).status == 200
+    await service.settled()
+    service.clock.advance(30)
+    answer = await service.bearing(token)
+    assert (answer.status, problem(answer)) == (503, "authentication-unavailable")
+    await service.close()
+
+
+async def test_an_id_that_was_unknown_is_asked_for_again(provider: Provider) -> None:
+    """After two cooldowns: its key may have been published since."""
+    service = Following(provider)
+    new = service.rotated()
+    assert await service.status() == 200
+    assert await service.status(new) == 401
+    provider.publish(service.signing, new)
+    service.clock.advance(59.9)
+    assert (await service.status(new), provider.total) == (401, 2)
+    service.clock.advance(0.1)
+    assert (await service.status(new), provider.total) == (200, 3)
+    await service.close()
+
+
 async def test_before_any_key_nobody_can_tell(provider: Provider) -> None:
     """503 with Retry-After while no key was ever had; a second later it is asked again, and then it answers."""
     provider.mood = "failing"
@@ -238,6 +286,18 @@ async def test_discovery_finds_the_keys(provider: Provider) -> None:
     provider.issuer = "https://evil.example"
     assert await service.status() == 503
     provider.issuer = None
+    service.clock.advance(1)
+    assert await service.status() == 200
+    await service.close()
+
+
+async def test_a_discovery_that_fails_is_no_document(provider: Provider, caplog: pytest.LogCaptureFixture) -> None:
+    """The log says what it answers; nobody can tell until it answers otherwise."""
+    provider.mood = "failing"
+    service = Following(provider, discovery=True)
+    assert await service.status() == 503
+    assert f"the keys of issuer {provider.url} cannot be had: its discovery answers 500" in caplog.text
+    provider.mood = "good"
     service.clock.advance(1)
     assert await service.status() == 200
     await service.close()
