@@ -1,6 +1,8 @@
 """The cache of one config at its edges: without a store, with a store that is gone, and when it is stopped."""
 
 import asyncio
+import threading
+import zlib
 from collections.abc import Sequence
 
 import pytest
@@ -8,6 +10,7 @@ import pytest
 from forecourt.caching import caching as module
 from forecourt.caching.caching import Caching
 from forecourt.caching.flights import Flights
+from forecourt.caching.sealing import IN_THREAD
 from forecourt.caching.spots import NOTHING, Spot
 from forecourt.core.caching.entries import Entry
 from forecourt.core.caching.freshness import Life
@@ -79,6 +82,56 @@ async def test_an_entry_whose_head_cannot_be_written_goes_to_nobody_else() -> No
     assert [each.kind for each in told] == ["cache_release"]
 
 
+def text(caching: Caching, body: bytes) -> Entry:
+    """Return a text that is fresh for a second."""
+    life, now = Life(SECOND), caching.clock.now()
+    return Entry(200, ((b"content-type", b"text/plain"),), body, life, now, seen=caching.tier.position)
+
+
+@pytest.mark.parametrize(("size", "aside"), [(IN_THREAD, False), (IN_THREAD + 1, True)])
+async def test_a_large_text_is_compressed_in_a_thread(size: int, aside: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that the loop serves others meanwhile; a smaller one is so where it stands."""
+    clock, told, threads = FakeClock(), list[Settlement](), list[threading.Thread]()
+    compress = zlib.compress
+
+    def watched(body: bytes, level: int) -> bytes:
+        threads.append(threading.current_thread())
+        return compress(body, level)
+
+    monkeypatch.setattr(zlib, "compress", watched)
+    caching = over(MemoryStore(clock), clock, told)
+    await caching.fill(spot(caching), text(caching, b"x" * size), "me", SECOND)
+    assert [thread is not threading.main_thread() for thread in threads] == [aside]
+    (fill,) = told
+    body = fill.args[3]
+    assert isinstance(body, bytes)
+    assert (fill.kind, zlib.decompress(body)) == ("cache_fill", b"x" * size)
+
+
+@pytest.mark.parametrize("most", [None, 1999])
+async def test_a_body_that_cannot_be_inflated_is_a_miss(most: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was cut short in the store, or is larger than any may be; whole, and as large as it may be, it is a hit."""
+    clock, told = FakeClock(), list[Settlement]()
+    store = MemoryStore(clock)
+    caching = over(store, clock, told)
+    await caching.fill(spot(caching), text(caching, b"x" * 2000), "me", SECOND)
+    (fill,) = told
+    await store.settle([fill])
+    monkeypatch.setattr(module, "MOST_INFLATED", 2000)
+    found = await caching.look(spot(caching), "me")
+    assert found.entry is not None
+    assert found.entry.body == b"x" * 2000
+    if most is None:
+        body = fill.args[3]
+        assert isinstance(body, bytes)
+        args = (*fill.args[:3], body[:-1], *fill.args[4:])
+        await store.settle([fill._replace(args=args)])
+    else:
+        monkeypatch.setattr(module, "MOST_INFLATED", most)
+    found = await caching.look(spot(caching), "me")
+    assert (found.entry, found.unwanted > 0) == (None, True)
+
+
 async def test_what_is_queued_is_told_when_the_cache_stops() -> None:
     """An invalidation that the store did not take is tried once more, and is over then."""
     clock = FakeClock()
@@ -92,6 +145,29 @@ async def test_what_is_queued_is_told_when_the_cache_stops() -> None:
     await caching.stop()
     assert "0 invalidations queued" in repr(caching)
     assert [each.kind for each in store.told] == ["cache_cut", "cache_note"]
+
+
+async def test_an_invalidation_that_the_stop_breaks_off_is_told_again() -> None:
+    """The store had not answered: the stop tells it once more, and leaves nothing at work."""
+    clock = FakeClock()
+    store = Gone(clock)
+    store.gone = False
+    caching, settle, asked = over(store, clock), store.settle, asyncio.Event()
+
+    async def stalls(settlements: Sequence[Settlement]) -> None:
+        assert settlements
+        asked.set()
+        await asyncio.Future()
+
+    store.settle = stalls  # type: ignore[method-assign]  # it does not answer
+    caller = asyncio.create_task(caching.invalidate({"t"}))
+    await asked.wait()
+    store.settle = settle  # type: ignore[method-assign]  # it answers again
+    await caching.stop()
+    await asyncio.wait([caller])
+    assert caller.cancelled()
+    assert [each.kind for each in store.told] == ["cache_cut", "cache_note"]
+    assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
 async def test_the_queue_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

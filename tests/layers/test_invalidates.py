@@ -178,3 +178,26 @@ async def test_values_that_cannot_be_kept() -> None:
     with pytest.raises(RuntimeError):
         await cache.get_or_set("other", fail, ttl=1)
     assert await cache.get_or_set("other", lambda: give([1]), ttl=1) == [1]
+
+
+async def test_who_saw_three_makers_fail_makes_its_own() -> None:
+    """It waits for nobody any more, and what it makes is kept by nobody."""
+    records = Records(TAGGED)
+    await records.get()
+    cache, gate, made = records.config.cache, asyncio.Event(), list[int]()
+
+    async def make() -> int:
+        made.append(1)
+        number = len(made)
+        await gate.wait()
+        await settle_down()  # all who waited are here
+        if number < 4:
+            raise RuntimeError("no")
+        return number
+
+    calls = [asyncio.create_task(cache.get_or_set("key", make, ttl=1)) for _ in range(4)]
+    await settle_down()
+    gate.set()
+    *failed, last = await asyncio.gather(*calls, return_exceptions=True)
+    assert ([type(each) for each in failed], last) == ([RuntimeError] * 3, 4)
+    assert await cache.get_or_set("key", make, ttl=1) == 5

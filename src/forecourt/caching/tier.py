@@ -72,10 +72,6 @@ class Tier:
         """Return whether none of these tags was cut after this position."""
         return seen > self._horizon and not (self._hard and self._cut_since(self._hard, seen, tags))
 
-    def softened(self, seen: int, tags: tuple[str, ...]) -> bool:
-        """Return whether one of these tags was cut softly after this position."""
-        return self._cut_since(self._soft, seen, tags)
-
     def put(self, parts: Parts, selection: Selection, entry: Entry, tags: tuple[str, ...]) -> None:
         """Keep an entry, unless it is invalid already or as large as all there is room for."""
         weight = entry.weight
