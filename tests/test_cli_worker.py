@@ -125,6 +125,25 @@ def test_a_worker_that_dies_is_started_anew_until_the_signal(
     assert capfd.readouterr().err == "a worker ended with 3; another one starts\n"
 
 
+class Told(threading.Event):
+    """Is set while a worker is about to be started again, and not before."""
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait."""
+        if timeout == cli_worker._STARTING_AGAIN:
+            self.set()
+        return super().wait(timeout)
+
+
+def test_a_fleet_that_is_told_to_stop_before_it_starts_another_starts_none(tmp_path: Path) -> None:
+    """The signal comes in the pause after a worker died: the fleet ends at once, as that one did."""
+    started = tmp_path / "started"
+    fleet = cli_worker._Fleet(["/bin/sh", "-c", f"echo one >> {started}; exit 3"], 1)
+    fleet._stopping = Told()
+    assert fleet.run() == 3
+    assert started.read_text() == "one\n"
+
+
 def test_a_fleet_that_is_told_to_stop_while_it_starts_leaves_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     """The signal comes between two workers: both are ended, and that is no failure."""
     fleet = cli_worker._Fleet(["/bin/sh", "-c", "sleep 60"], 2)
@@ -240,3 +259,41 @@ async def test_a_thread_whose_queue_does_not_open_ends(tmp_path: Path, monkeypat
         with pytest.raises(ConfigError, match="cannot be used"):
             await asyncio.to_thread(side.start)
         assert not side._thread.is_alive()
+
+
+class Stopping(Blocking):
+    """An app whose job sends the signal to its own process, and goes on."""
+
+    async def _work(self, request: Request) -> Response:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return await super()._work(request)
+
+
+def test_a_worker_stops_in_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It says what it works on; told to stop, it waits for what it runs, claims nothing more and ends with 0."""
+    path = tmp_path / "jobs.db"
+    monkeypatch.setattr(f"{HERE}.stopping", Stopping(path).app, raising=False)
+
+    async def opened() -> SqliteQueue:
+        queue = SqliteQueue(str(path), "fc file")
+        await queue.open()
+        return queue
+
+    async def publish() -> None:
+        queue = await opened()
+        for name in ("file.a", "file.b"):
+            await published(queue, name, b"sleep=0.1")
+        await queue.close()
+
+    async def ended() -> list[str]:
+        queue = await opened()
+        records = [await queue.look(name) for name in ("file.a", "file.b")]
+        await queue.close()
+        return [record.status for record in records if record]
+
+    asyncio.run(publish())
+    assert main(["worker", f"{HERE}:stopping", "--queue", "file", "--concurrency", "1"]) == 0
+    assert capsys.readouterr().out == "working on file, 1 jobs at once\n"
+    assert asyncio.run(ended()) == ["succeeded", "queued"]
