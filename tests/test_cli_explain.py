@@ -10,7 +10,7 @@ from typing import cast
 
 import pytest
 
-from forecourt import Accounts, Ledger, Quota
+from forecourt import Accounts, Ledger, Quota, explanation
 from forecourt.cli import main
 from forecourt.explanation import ReadingStore
 from forecourt.principals import Keys
@@ -18,7 +18,7 @@ from forecourt.stores.contract import Question, Settlement
 from forecourt.stores.memory import MemoryStore
 from forecourt.stores.opening import store_at
 from forecourt.testing import FakeIssuer
-from forecourt.types import SystemClock
+from forecourt.types import ASGIApp, Message, Receive, Scope, Send, SystemClock
 from tests.servers import Valkey, free_port
 
 APP = """
@@ -206,6 +206,24 @@ def test_where_the_call_comes_from_and_what_it_carries_count(service: Service, m
     refused = service.verdicts("POST", "/uploaded", "--header", "Content-Type: env:KIND")
     assert refused == [("max_body", "unknown"), ("content", "refuses")]
     assert service.verdicts("POST", "/uploaded", "--header", "Content-Type: application/json")[-1][1] == "passes"
+
+
+def test_a_layer_that_reads_meets_a_caller_who_left(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is no call whose body could come: whoever waits for one is not kept waiting."""
+    read: list[Message] = []
+
+    class Reads:
+        def __init__(self, app: ASGIApp, **_: object) -> None:
+            self.app = app
+
+        async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+            read.append(await receive())
+            await self.app(scope, receive, send)
+
+    asked = {**explanation._ASKED_OF_THEMSELVES, "clients": Reads}
+    monkeypatch.setattr(explanation, "_ASKED_OF_THEMSELVES", asked)
+    assert service.verdicts("GET", "/inside") == [("clients", "passes")]
+    assert read == [{"type": "http.disconnect"}]
 
 
 def test_a_handshake_is_explained_too(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Mount, Route
 
-from forecourt import ConfigError, EndpointPolicy, JobConfig, Offload, PolicyMiddleware, cli_worker
+from forecourt import (
+    ConfigError,
+    EndpointPolicy,
+    JobConfig,
+    Offload,
+    PolicyMiddleware,
+    RateLimitMiddleware,
+    cli_worker,
+)
 from forecourt.cli import main
 from forecourt.inspection import stack_of
 from forecourt.jobs.envelope import Envelopes, JobRequest
@@ -32,6 +40,10 @@ ROOT = Path(__file__).parents[1]
 idle = Starlette()
 """An app with a stack, none of whose endpoints is offloaded."""
 idle.add_middleware(PolicyMiddleware, config=JobConfig(default=EndpointPolicy()))
+
+bare = Starlette()
+"""An app whose only stack has one layer, and not that one."""
+bare.add_middleware(RateLimitMiddleware, config=JobConfig(default=EndpointPolicy()))
 
 
 async def raises(_scope: Scope, _receive: Receive, _send: Send) -> None:
@@ -75,6 +87,7 @@ def signals_as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         ("declines", "the app did not start: no licence"),
         ("declines_and_raises", "the app did not start: lifespan.startup.failed"),
         ("idle", "no endpoint of the app is offloaded, so there is nothing to work on"),
+        ("bare", "the app has no PolicyMiddleware with the layer offload"),
     ],
 )
 def test_an_app_that_cannot_be_worked_for_is_told(app: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -47,6 +47,7 @@ NOT_LOOSER: list[tuple[str, object, object]] = [
     ("rate_limit", {**LIMIT, "limit": 6}, LIMIT),
     ("rate_limit", LIMIT, {**LIMIT, "window": 90}),
     ("rate_limit", LIMIT, {**LIMIT, "key": "client"}),
+    ("rate_limit", {**LIMIT, "tiers": {"gold": {"limit": 50}}}, LIMIT),
     ("security", {"scopes": ["a"]}, {"scopes": ["a", "b"]}),
     ("security", {"max_age": 90}, {"max_age": 60}),
     ("security", {}, {"max_age": 60, "schemes": ["bearer"], "acr": ["gold"]}),

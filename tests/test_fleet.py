@@ -264,6 +264,60 @@ async def test_what_is_not_shared_asks_nobody() -> None:
     assert JobConfig(default=EndpointPolicy(circuit_breaker=POLICY)).breaker("payments").policy.shared
 
 
+async def test_a_breaker_that_another_config_forgets_is_shared_no_more() -> None:
+    """What it had to tell is told to nobody, and the store is asked about it no more, until that is undone."""
+    service = Service(2)
+    first, second = service.processes
+    await second.call()
+    await settle_down()
+    first.breaker.open(60)
+    undo = first.breakers.adopt(Breakers({}), ["payments"])
+    assert repr(first.fleet) == "<Fleet of no breakers>"
+    first.fleet.run()
+    await service.pass_(1)
+    assert (second.breaker.state, first.store.asked) == ("closed", [])
+    undo()
+    first.breaker.open(60)
+    await service.pass_(1)
+    assert second.breaker.state == "open"
+    await service.stop()
+
+
+async def test_a_breaker_that_took_its_name_stays_shared() -> None:
+    """The old one is let go late: the new one is asked about all the same."""
+    service = Service(1)
+    (process,) = service.processes
+    old = process.breaker
+    process.breakers.adopt(Breakers({"payments": POLICY}), ["payments"])
+    new = process.breakers.get("payments")
+    process.fleet.unwatch(old)
+    assert new is not old
+    assert repr(process.fleet) == "<Fleet of payments>"
+
+
+async def test_what_is_learnt_while_the_others_are_told_is_told_next() -> None:
+    """It closes while the store hears that it is open: all are closed a moment later."""
+    service = Service(2)
+    first = service.processes[0]
+    settle, told = first.store.settle, list[str]()
+
+    async def slow(settlements: Sequence[Settlement]) -> None:
+        told.extend(each.kind for each in settlements)
+        if len(told) == 1:
+            first.breaker.close()
+        await settle(settlements)
+
+    first.store.settle = slow  # type: ignore[method-assign]  # it takes its time
+    for process in service.processes:
+        await process.call()
+    await settle_down()
+    first.breaker.open(60)
+    await service.pass_(2)
+    assert told == ["lease_renew", "lease_release"]
+    assert service.states == ["closed"] * 2
+    await service.stop()
+
+
 async def heard(processes: Sequence[Process]) -> None:
     """Wait until nothing that was asked of the store is open, however long the server takes: the clock stands still."""
     late = asyncio.get_running_loop().time() + 10

@@ -246,6 +246,18 @@ async def test_an_override_that_fits_no_more_is_passed_by(caplog: pytest.LogCapt
     assert repr(Overridden()) == "<Overridden, 0 limits>"
 
 
+async def test_overrides_are_known_where_no_stack_listens() -> None:
+    """As in a command: they are read, although nothing has to be built anew."""
+    clock = FakeClock()
+    kept = MemoryStore(clock)
+    _, config = process(FixedWindow(limit=1, window=60), kept, clock)
+    (told,) = await Limits(config, kept, clock=clock).override("read", {"limit": 2}, lasts=9)
+    overridden, orders = Overridden(), Orders(kept, Keys("fc"), clock)
+    overridden.bind(orders)
+    await orders.read()
+    assert (overridden.of("read"), overridden.of("write")) == ((told,), ())
+
+
 @pytest.mark.parametrize("server", SERVERS)
 async def test_processes_on_a_real_server_follow_within_a_second(server: str, request: pytest.FixtureRequest) -> None:
     """By their own clocks, on one primary and on a cluster."""

@@ -279,3 +279,15 @@ def test_the_commands(valkey: Valkey, tmp_path: Path, capsys: pytest.CaptureFixt
         assert main(["keys", "list", *told]) == 2
         assert main(["revoke", "token", "a", "b", *told]) == 2
     assert "api_keys: the keys stand in the config itself" in capsys.readouterr().err
+
+
+def test_a_key_without_an_end_is_listed_without_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Beside one that has one, which is told to the second."""
+    path, config = tmp_path / "keys.json", tmp_path / "policies.toml"
+    config.write_text(f'[api_keys]\nfile = "{path}"\n[endpoints]\n')
+    lasting, ending = (made("fc", secrets.choice) for _ in range(2))
+    ends = datetime(2030, 1, 2, 3, 4, 5, tzinfo=UTC)
+    path.write_text(api_keys.written([kept(lasting), kept(ending, expires=ends)]))
+    assert main(["keys", "list", "--config", str(config)]) == 0
+    lines = [f"{id_of(lasting, 'fc')}  bob", f"{id_of(ending, 'fc')}  bob  until=2030-01-02T03:04:05Z"]
+    assert capsys.readouterr().out.splitlines() == sorted(lines)

@@ -1,12 +1,14 @@
 """Who sees the console, and what it takes to start one."""
 
 import json
+from pathlib import Path
 
 import pytest
 from starlette.routing import Mount
 from starlette.testclient import TestClient
 
 from forecourt import ConfigError, EndpointPolicy, JobConfig, Security
+from forecourt.console import page
 from forecourt.console.page import POLICY
 from tests.asgi import call, get, http
 from tests.console.served import GUARDED, OPERATORS, PUBLIC, ByHeader, Service, Sink
@@ -62,6 +64,16 @@ async def test_the_policy_lets_nothing_in_from_elsewhere() -> None:
 async def test_no_other_file_is_served(file: str) -> None:
     """404 for what the page does not load."""
     assert (await Service().ask(file, "")).status == 404
+
+
+def test_what_lies_beside_the_pages_files_is_not_served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Editors and systems leave files behind; what is of no kind that a page loads stays where it is."""
+    static = tmp_path / "static"
+    static.mkdir()
+    for name in ("main.js", "main.js~", ".DS_Store", "notes.txt"):
+        (static / name).write_text(name)
+    monkeypatch.setattr(page, "files", lambda _: tmp_path)
+    assert {name: file.body for name, file in page._files.__wrapped__().items()} == {"main.js": b"main.js"}
 
 
 async def test_answers_are_not_to_be_kept() -> None:

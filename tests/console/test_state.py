@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -9,17 +10,18 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.routing import Mount, Route, WebSocketRoute
 
-from forecourt import EndpointPolicy, FixedWindow, JobConfig, RateLimitMiddleware, SecurityMiddleware
+from forecourt import Debounce, EndpointPolicy, FixedWindow, JobConfig, RateLimitMiddleware, SecurityMiddleware
 from forecourt.asking import Chain
 from forecourt.console.answering import LASTS
 from forecourt.console.opening import Watch
 from forecourt.console.watching import SLOT, SLOTS
+from forecourt.jobs.memory import MemoryQueue
 from forecourt.routing import Endpoint
 from forecourt.stores.memory import MemoryStore
 from forecourt.testing import FakeClock
 from forecourt.types import SECOND
 from tests.asgi import call, get, http, websocket
-from tests.callers import settle_down
+from tests.callers import Caller, settle_down
 from tests.console.served import GUARDED, ByHeader, Service, Told, until
 from tests.layers.shared import Shared
 from tests.servers import Valkey
@@ -119,6 +121,21 @@ async def test_limited_callers_are_digests() -> None:
         ("few", "client", 1),
     ]
     assert "192.0.2" not in json.dumps(await service.state())
+
+
+async def test_a_call_that_a_later_one_replaced_is_refused_by_no_callers_limit() -> None:
+    """It is counted with its reason; that nobody called too often leaves no caller."""
+    quiet = Debounce(interval=1, edge="trailing", name="quiet", key="client")
+    service = Service({**GUARDED, "saved": EndpointPolicy(rate_limit=quiet)}, Route("/saved", text, name="saved"))
+    first = await Caller.begin(service.app, "/saved")
+    second = await Caller.begin(service.app, "/saved")
+    service.clock.advance(1)
+    assert [(await each.end()).status for each in (first, second)] == [409, 200]
+    words = ("endpoint", "layer", "outcome", "detail", "status", "calls")
+    assert [[each[word] for word in words] for each in await service.part("refusals")] == [
+        ["saved", "rate_limit", "refused", "debounce", 409, 1]
+    ]
+    assert await service.part("limited") == []
 
 
 async def test_policies_come_with_their_source() -> None:
@@ -242,6 +259,27 @@ async def test_jobs_are_shown_as_they_stand() -> None:
     assert (queue["of"], queue["depth"]["dead"]) == ("process", 1)
 
 
+class Unlisted:
+    """A queue that keeps what queues promise, and can say of no jobs but the dead."""
+
+    def __init__(self, queue: MemoryQueue) -> None:
+        self.embedded = True
+        self.open, self.close, self.idle = queue.open, queue.close, queue.idle
+        self.publish, self.claim, self.renew, self.finish = queue.publish, queue.claim, queue.renew, queue.finish
+        self.look, self.result, self.cancel, self.redrive = queue.look, queue.result, queue.cancel, queue.redrive
+        self.dead, self.depth = queue.dead, queue.depth
+
+
+async def test_a_queue_that_does_not_list_shows_its_dead() -> None:
+    """And how many wait, but not for how long."""
+    unlisted = {"default": lambda site: Unlisted(MemoryQueue(site.clock))}
+    service = Service(queues=unlisted, keys=[b"a secret of thirty-two bytes or more"])
+    await service.visit("/later", method="POST")
+    assert (await until(service, "default", "dead"))["endpoint"] == "later"
+    queue = (await service.state())["jobs"]["queues"][0]
+    assert (queue["age"], queue["depth"]["dead"], "why" in queue) == (None, 1, False)
+
+
 FILE = """
 [default]
 [endpoints."console:*"]
@@ -278,6 +316,20 @@ async def test_the_running_config_is_compared_with_its_file(tmp_path: Path) -> N
     assert (await compared())["stands"] == "unreadable"
     file.write_text(FILE)
     assert (await compared())["stands"] == "same"
+
+
+async def test_a_file_that_has_not_changed_is_not_read_again(tmp_path: Path) -> None:
+    """Its size and its time of change say so: who keeps both is not noticed."""
+    file = tmp_path / "policies.toml"
+    file.write_text(FILE)
+    service = Service(config=JobConfig.from_file(file, authenticators={"header": ByHeader()}))
+    assert (await service.state())["config"]["stands"] == "same"
+    stamp = file.stat()
+    file.write_text(FILE.replace("limit = 1", "limit = 2"))
+    os.utime(file, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+    assert (await service.state())["config"]["stands"] == "same"
+    os.utime(file, ns=(stamp.st_atime_ns, stamp.st_mtime_ns + 1))
+    assert (await service.state())["config"]["stands"] == "differs"
 
 
 async def test_without_a_file_there_is_nothing_to_compare() -> None:
