@@ -8,6 +8,7 @@ from forecourt import ApiKeys, EndpointPolicy, JobConfig, PolicyMiddleware, Secu
 from forecourt.integrations.openapi import document_security
 from forecourt.testing import FakeIssuer
 from tests.asgi import get
+from tests.services import echo
 
 
 def schema(config: JobConfig) -> dict[str, Any]:
@@ -63,6 +64,28 @@ def test_each_operation_tells_what_it_needs() -> None:
     refused = operations["all_of"]["responses"]["403"]["content"]["application/problem+json"]
     assert refused == {"schema": {"$ref": "#/components/schemas/Problem"}}
     assert "403" not in operations["maybe"]["responses"]
+
+
+def test_sockets_are_not_in_the_schema() -> None:
+    """OpenAPI has no words for them: what one asks is not told of the page at its path."""
+    config = JobConfig(
+        issuers=[FakeIssuer().policy],
+        endpoints={
+            "socket": EndpointPolicy(security=Security(scopes={"talk"})),
+            "page": EndpointPolicy(security=Security(scopes={"read"})),
+        },
+    )
+    app = FastAPI()
+    app.add_middleware(PolicyMiddleware, config=config)
+
+    async def page() -> str:
+        return ""
+
+    app.add_api_route("/talk", page, name="page", methods=["GET"])
+    app.add_api_websocket_route("/talk", echo, name="socket")
+    document_security(app, config)
+    (told,) = app.openapi()["paths"].values()
+    assert {method: operation["security"] for method, operation in told.items()} == {"get": [{"bearer": ["read"]}]}
 
 
 async def test_an_app_that_asks_nobody_tells_nothing() -> None:

@@ -21,8 +21,8 @@ class Order(BaseModel):
     amount: int
 
 
-def operation(encryption: Encryption) -> dict[str, Any]:
-    """Return what the schema tells of an endpoint that takes and gives an order."""
+def operation(encryption: Encryption, method: str = "post") -> dict[str, Any]:
+    """Return what the schema tells of an endpoint that takes and gives an order; by GET it gives one, maybe as text."""
     keys = PayloadKeys(
         own=[as_bytes(private("x25519", "own"))], callers={"iss": {"alice": public(private("x25519", "alice"))}}
     )
@@ -30,7 +30,7 @@ def operation(encryption: Encryption) -> dict[str, Any]:
         issuers=[FakeIssuer().policy],
         payload_keys=keys,
         default=EndpointPolicy(),
-        endpoints={"order": EndpointPolicy(security=Security(), encryption=encryption)},
+        endpoints={name: EndpointPolicy(security=Security(), encryption=encryption) for name in ("order", "look")},
     )
     app = FastAPI()
     app.add_middleware(PolicyMiddleware, config=config)
@@ -39,8 +39,12 @@ def operation(encryption: Encryption) -> dict[str, Any]:
     async def order(order: Order) -> Order:
         return order
 
+    @app.get("/order", name="look", responses={200: {"content": {"text/csv": {}}}})
+    async def look() -> Order:
+        return Order(amount=1)
+
     document_policies(app, config)
-    told: dict[str, Any] = app.openapi()["paths"]["/order"]["post"]
+    told: dict[str, Any] = app.openapi()["paths"]["/order"][method]
     return told
 
 
@@ -98,6 +102,22 @@ def test_fields() -> None:
     sealed = {"pointers": ["/amount"], "member": "sealed", "format": "application/jose"}
     assert told["requestBody"]["content"] == {"application/json": {"schema": ORDER, "x-sealed-fields": sealed}}
     assert told["responses"]["200"]["content"]["application/json"]["x-sealed-fields"] == sealed
+
+
+def test_fields_of_json_alone() -> None:
+    """What is answered in another form has no fields that could be sealed; nor is there a body where none is taken."""
+    told = operation(Encryption(request="required", response="required", fields=("/amount",)), "get")
+    content = told["responses"]["200"]["content"]
+    assert ["x-sealed-fields" in content[media] for media in ("application/json", "text/csv")] == [True, False]
+    assert "requestBody" not in told
+
+
+def test_no_body_is_told_where_none_is_taken() -> None:
+    """The answer's content is sealed in each of its forms."""
+    told = operation(Encryption(request="required", response="required"), "get")
+    assert "requestBody" not in told
+    (message,) = told["responses"]["200"]["content"].values()
+    assert message["schema"] == {"oneOf": [inside(ORDER), {"type": "string", "contentMediaType": "text/csv"}]}
 
 
 def test_at_rest_nothing_is_told() -> None:

@@ -249,3 +249,18 @@ async def test_idling_ends_with_news(scene: Scene) -> None:
     await asyncio.wait_for(idling, 5)
     await scene.one.idle(1)
     assert "1 messages kept" in repr(scene.one)
+
+
+async def test_idling_passes_by_what_a_renewal_has_put_off(scene: Scene) -> None:
+    """When a lease would have ended, but for its renewal, there is nothing to ask for: nobody wakes up."""
+    await scene.one.publish(job("a"))
+    (claimed,) = await scene.one.claim(8)
+    scene.clock.advance(6)
+    assert await scene.one.renew([Held("a", claimed.token, claimed.lease)]) == frozenset()
+    scene.relay.news.clear()
+    scene.clock.advance(4)
+    idling = asyncio.ensure_future(scene.one.idle(1))
+    await settle_down()
+    assert not idling.done()
+    scene.relay.news.set()
+    await asyncio.wait_for(idling, 5)

@@ -1,5 +1,6 @@
 """Queues that the API's own process works on: in its memory, and in a file."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -58,3 +59,21 @@ async def test_each_address_has_its_queue(tmp_path: Path) -> None:
     assert await other.look("a") is None
     await one.close()
     await other.close()
+
+
+@pytest.mark.parametrize(
+    ("missing", "address", "says"),
+    [
+        ("jobs.pulsar", "pulsar://a", "queues.q: pulsar: needs the Pulsar client: pip install 'forecourt[pulsar]'"),
+        ("stores.redis.client", "redis://:q7q@a", "queues: redis: needs the Redis client: pip install {redis}"),
+        ("stores.redis.client", "pulsar://a", "queues: valkeys: needs the Redis client: pip install {redis}"),
+    ],
+)
+def test_a_client_that_is_not_installed_is_said_with_what_to_install(
+    missing: str, address: str, says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The queue's own, or that of the store which has its records; nothing of an address but its scheme."""
+    monkeypatch.setitem(sys.modules, f"forecourt.{missing}", None)
+    with pytest.raises(ConfigError) as caught:
+        queue_at(address, "fc", "q", FakeClock(), store="valkeys://u:q7q@b")
+    assert str(caught.value) == says.format(redis="'forecourt[redis]'")

@@ -53,3 +53,16 @@ async def test_cancelling_one_job_leaves_the_owners_others_in_line() -> None:
     await queue.publish(job("b"))
     await queue.cancel("a")
     assert [each.id for each in await queue.claim(8)] == ["b"]
+
+
+async def test_a_job_that_is_twice_in_line_is_claimed_once() -> None:
+    """It was given back, and then the lease that it had before ended."""
+    clock = FakeClock()
+    queue = MemoryQueue(clock)
+    await queue.publish(job("a"))
+    (claimed,) = await queue.claim(1)
+    await queue.finish("a", claimed.token, Ending("given back"))
+    clock.advance(10)
+    assert [(each.id, each.attempts) for each in await queue.claim(8)] == [("a", 1)]
+    assert await queue.claim(8) == []
+    assert await queue.depth() == {"waiting": 0, "delayed": 0, "running": 1, "dead": 0}

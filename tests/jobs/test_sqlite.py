@@ -1,5 +1,6 @@
 """The queue in a file: what a restart leaves, what others do to the file, and what is wrong with it."""
 
+import asyncio
 import sqlite3
 from pathlib import Path
 
@@ -78,6 +79,31 @@ async def test_a_file_that_is_held_is_down(path: str, monkeypatch: pytest.Monkey
     await queue.close()
     with pytest.raises(StoreDown, match="not open"):
         await queue.look("a")
+    await queue.close()
+
+
+async def test_what_comes_while_a_file_is_closed_meets_none(path: str) -> None:
+    """It is down, as after that; the file is closed all the same."""
+    queue = SqliteQueue(path, "q")
+    await queue.open()
+    closing = asyncio.create_task(queue.close())
+    await asyncio.sleep(0)
+    with pytest.raises(StoreDown, match="the queue's file is not open"):
+        await queue.look("a")
+    await closing
+
+
+async def test_an_attempt_that_fails_when_its_job_is_forgotten_is_nobodys(path: str) -> None:
+    """Its owner cancelled it, and its time is over by then: nothing is left to note that on."""
+    clock = FakeClock()
+    queue = SqliteQueue(path, "q", clock)
+    await queue.open()
+    await queue.publish(job("a"))
+    (claimed,) = await queue.claim(1)
+    await queue.cancel("a")
+    assert await queue.finish("a", claimed.token, Ending("failed", b"", "it failed")) is None
+    clock.advance(500)
+    assert await queue.finish("a", claimed.token, Ending("failed", b"", "it failed")) is None
     await queue.close()
 
 

@@ -5,6 +5,8 @@ import json
 from typing import Any
 
 import pytest
+from starlette.applications import Starlette
+from starlette.routing import Mount
 
 from forecourt import Offload
 from forecourt.errors import StoreDown
@@ -55,6 +57,15 @@ async def test_a_caller_has_a_list_of_their_jobs() -> None:
     assert len(seen) == 5
     assert len((await listed(service, user="bob"))["jobs"]) == 1
     assert await listed(service, user="eve") == {"jobs": []}
+
+
+async def test_without_the_stack_there_is_nobody_to_list_for() -> None:
+    """404, where the endpoints are mounted in another app too, which asks nobody who they are."""
+    service = Reports()
+    await service.post()
+    alone = Starlette(routes=[Mount("/jobs", service.config.jobs)])
+    answer = await call(alone, http("/jobs/", client=address("ali")))
+    assert (answer.status, json.loads(answer.body)["type"].rpartition("/")[2]) == (404, "no-such-job")
 
 
 @pytest.mark.parametrize(

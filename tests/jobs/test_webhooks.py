@@ -174,6 +174,16 @@ async def test_a_receiver_that_is_gone_is_left_alone() -> None:
         await pushed(service, receiver, 3)
 
 
+async def test_what_tells_of_a_job_is_in_nobodys_list() -> None:
+    """Neither the caller's, whose job it tells of, nor another's."""
+    service = reports()
+    async with Receiver() as receiver:
+        await service.post("/reports/a", None, (TO, receiver.url.encode()))
+        await pushed(service, receiver, 1)
+        listed = json.loads((await service.ask("GET", "/jobs/")).body)["jobs"]
+        assert [each["links"]["self"].rpartition("/")[2].partition(".")[0] for each in listed] == ["default"]
+
+
 async def test_a_cancelled_job_is_told_by_its_watch() -> None:
     """Nobody works on it, so nobody sees it end; within some minutes somebody has looked."""
     service = reports(delay=3600)

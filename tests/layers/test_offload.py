@@ -2,16 +2,24 @@
 
 import asyncio
 import json
+from collections.abc import Sequence
 
 import pytest
-from starlette.routing import Route
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Mount, Route, Router
 
-from forecourt import Credits, Idempotency, Offload
+from forecourt import Credits, EndpointPolicy, Idempotency, JobConfig, Offload, PolicyMiddleware
+from forecourt.errors import StoreDown
 from forecourt.exchange import Exchange
+from forecourt.inspection import stack_of
 from forecourt.jobs.memory import MemoryQueue
 from forecourt.layers.credits import CLAIM, LedgerClaim
 from forecourt.layers.offload import idempotency_key
 from forecourt.runtime import Runtime
+from forecourt.stores.contract import Answer, Question
+from forecourt.testing import FakeClock
+from forecourt.types import Scope
 from tests.asgi import call, http
 from tests.callers import settle_down
 from tests.jobs.services import JSON, Reports
@@ -163,6 +171,60 @@ async def test_a_failed_job_is_tried_again_and_then_dead() -> None:
     assert shown["problem"]["detail"] == "the handler raised an exception"  # type: ignore[index]  # JSON
     assert len(service.runs) == 2
     assert await service.balance() == 100
+
+
+async def test_a_refund_that_the_store_does_not_take_is_lost(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The log says so, and the job has ended all the same."""
+    service = Reports(Offload(max_attempts=1), credits_=Credits(amount=5))
+    service.fails = 1
+    decide = service.store.decide
+
+    async def gone(questions: Sequence[Question]) -> list[Answer]:
+        if any(question.kind == "credits_grant" for question in questions):
+            raise StoreDown("gone")
+        return await decide(questions)
+
+    monkeypatch.setattr(service.store, "decide", gone)
+    location = (await service.post()).headers["location"]
+    await settle_down()
+    assert (await service.status_of(location))["status"] == "dead"
+    assert "a job's refund is lost: gone" in caplog.text
+    assert await service.balance() == 95
+
+
+async def test_a_cancelled_job_is_not_refunded() -> None:
+    """Whatever a call that is cancelled costs; also where a worker that buries it finds it so."""
+    service = Reports(Offload(delay=60), credits_=Credits(amount=5, refund_on={"5xx", "timeout", "cancelled"}))
+    location = (await service.post()).headers["location"]
+    assert (await service.ask("DELETE", location)).status == 204
+    jobs, name = stack_of(service.api, "offload").jobs, location.rpartition("/")[2]
+    queue = jobs.queues.queue("default")
+    assert isinstance(queue, MemoryQueue)
+    record = await queue.look(name)
+    assert record is not None
+    request = jobs.queues.envelopes("default").open(name, queue._jobs[name].given.envelope)
+    assert request.refund is not None
+    await jobs.ended(request, record, 0)
+    assert (record.status, await service.balance()) == ("cancelled", 95)
+
+
+async def test_a_router_without_an_app_has_its_jobs_run() -> None:
+    """In a scope that names no app, as the call's did not."""
+    seen: list[Scope] = []
+
+    async def work(request: Request) -> Response:
+        seen.append(request.scope)
+        return Response()
+
+    config = JobConfig(default=EndpointPolicy(), endpoints={"work": EndpointPolicy(offload=Offload())})
+    jobs = Mount("/jobs", config.jobs, name="jobs")
+    router = Router(routes=[Route("/work", work, methods=["POST"], name="work"), jobs])
+    app = PolicyMiddleware(router, config=config, clock=FakeClock())
+    assert (await call(app, http("/work", "POST"))).status == 202
+    await settle_down()
+    assert [(scope["path"], "app" in scope) for scope in seen] == [("/work", False)]
 
 
 async def test_an_attempt_that_takes_too_long_is_stopped() -> None:

@@ -19,7 +19,7 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from heapq import heappop, heappush
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, assert_never
 
 from forecourt.core.jobs import Status, backoff
 from forecourt.errors import ConfigError, StoreError
@@ -236,6 +236,8 @@ class BrokeredQueue:
                 self._keep(message, taken.us)
             case "wait":
                 await self._broker.refuse(message)
+            case _:
+                assert_never(taken.what)
         return None
 
     async def _over(self, message: Message, *, dead: bool) -> None:

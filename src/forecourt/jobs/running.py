@@ -153,8 +153,6 @@ def queues_of(runtime: Runtime) -> JobQueues:
 
 def _outcomes(record: Record, status: int) -> set[str]:
     """Return the words of `refund_on` that say what became of the job."""
-    if record.status == "cancelled":
-        return {"cancelled"}
-    if record.status == "succeeded":
+    if record.status in ("succeeded", "cancelled"):
         return {"4xx"} if 400 <= status < 500 else set()
     return {"timeout"} if status == 504 else {"5xx"}
