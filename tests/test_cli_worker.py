@@ -31,6 +31,7 @@ from forecourt.jobs.envelope import Envelopes, JobRequest
 from forecourt.jobs.queue import NewJob, Queue, Record
 from forecourt.jobs.queues import ASIDE
 from forecourt.jobs.sqlite import SqliteQueue
+from forecourt.jobs.worker import Worker
 from forecourt.policies.keys import KeyRing
 from forecourt.types import SECOND, Receive, Scope, Send
 
@@ -275,10 +276,15 @@ async def test_a_thread_whose_queue_does_not_open_ends(tmp_path: Path, monkeypat
 
 
 class Stopping(Blocking):
-    """An app whose job sends the signal to its own process, and goes on."""
+    """An app whose job sends the signal to its own process, and ends once the worker drains."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.draining = threading.Event()
 
     async def _work(self, request: Request) -> Response:
         os.kill(os.getpid(), signal.SIGTERM)
+        await asyncio.to_thread(self.draining.wait, 20)
         return await super()._work(request)
 
 
@@ -287,7 +293,14 @@ def test_a_worker_stops_in_order(
 ) -> None:
     """It says what it works on; told to stop, it waits for what it runs, claims nothing more and ends with 0."""
     path = tmp_path / "jobs.db"
-    monkeypatch.setattr(f"{HERE}.stopping", Stopping(path).app, raising=False)
+    stopping, drain = Stopping(path), Worker.drain
+    monkeypatch.setattr(f"{HERE}.stopping", stopping.app, raising=False)
+
+    async def draining(worker: Worker, seconds: float) -> None:
+        stopping.draining.set()
+        await drain(worker, seconds)
+
+    monkeypatch.setattr(Worker, "drain", draining)
 
     async def opened() -> SqliteQueue:
         queue = SqliteQueue(str(path), "fc file")
@@ -297,7 +310,7 @@ def test_a_worker_stops_in_order(
     async def publish() -> None:
         queue = await opened()
         for name in ("file.a", "file.b"):
-            await published(queue, name, b"sleep=0.1")
+            await published(queue, name, b"")
         await queue.close()
 
     async def ended() -> list[str]:

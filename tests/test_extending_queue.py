@@ -84,6 +84,15 @@ async def test_its_jobs_are_run(tmp_path: Path) -> None:
         assert (await jobs.depth("heavy"))["dead"] == 0
 
 
+async def test_its_jobs_are_in_nobodys_list(tmp_path: Path) -> None:
+    """It does not say whose its jobs are; whoever asks for a list is given those of other queues."""
+    app, config = service(lambda site: FolderQueue(tmp_path / site.name, site.clock))
+    async with UnderTest(app, config) as tested:
+        assert (await tested.post("/report")).status == 202
+        listed = await tested.get("/jobs/")
+        assert (listed.status, listed.json()) == (200, {"jobs": []})
+
+
 def test_workers_have_one_of_their_own(tmp_path: Path) -> None:
     """Each loop gets a queue made for it; beside workers the app runs none of its jobs."""
     made: list[QueueSite] = []
