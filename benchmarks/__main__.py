@@ -12,8 +12,11 @@ from pkgutil import iter_modules
 
 from benchmarks import docs, groups, report, targets
 from benchmarks.machine import machine, versions
-from benchmarks.repeated import AGREEMENT, joined
-from benchmarks.results import Run
+from benchmarks.repeated import AGREEMENT, joined, whole
+from benchmarks.results import Group, Run
+
+PASSES = 2
+"""How often all groups are measured: the second pass is minutes after the first, when the machine may be another."""
 
 GROUPS = sorted(module.name for module in iter_modules(groups.__path__))
 
@@ -41,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser("scripts/bench", description=__doc__)
     parser.add_argument("groups", nargs="*", metavar="GROUP", help=f"of: {', '.join(GROUPS)} (default: all)")
-    parser.add_argument("--quick", action="store_true", help="fewer and shorter rounds: five to six minutes on 2 cores")
+    parser.add_argument("--quick", action="store_true", help="fewer and shorter rounds: about five minutes on 2 cores")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything measured")
     parser.add_argument("--check", action="store_true", help="exit with 1 when a target is missed by more than noise")
     parser.add_argument("--docs", action="store_true", help="write docs/performance.md, its JSON and charts")
@@ -66,21 +69,30 @@ def _load(file: Path) -> Run:
 
 
 def _measure(names: Sequence[str], *, quick: bool) -> tuple[Run, list[str]]:
-    """Run each group in a process of its own; a group that fails is named, and the others go on."""
-    document = {"machine": machine(quick=quick), "versions": versions(), "groups": []}
+    """Measure each group in every pass, in a process of its own; one that fails is named, and the others go on."""
+    passes: dict[str, list[Group]] = {name: [] for name in names}
     failed: list[str] = []
+    for number in range(1, PASSES + 1):
+        for place, name in enumerate(names, 1):
+            if name not in failed:
+                print(f"== pass {number} of {PASSES}, {place}/{len(names)} {name}", file=sys.stderr, flush=True)
+                group = _group(name, quick=quick)
+                failed += [name] if group is None else []
+                passes[name] += [] if group is None else [group]
+    groups = [whole(found) for name, found in passes.items() if name not in failed]
+    return Run(machine(quick=quick), versions(), groups), failed
+
+
+def _group(name: str, *, quick: bool) -> Group | None:
+    """Measure one group; None where it failed."""
+    started = time.monotonic()
     with tempfile.TemporaryDirectory() as directory:
-        for number, name in enumerate(names, 1):
-            file = Path(directory) / f"{name}.json"
-            started = time.monotonic()
-            print(f"== {number}/{len(names)} {name}", file=sys.stderr, flush=True)
-            command = [sys.executable, "-m", "benchmarks.one_group", name, str(file), *(["--quick"] if quick else [])]
-            if subprocess.run(command, check=False).returncode:
-                failed.append(name)
-                continue
-            print(f"   {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
-            document["groups"].append(json.loads(file.read_text("utf-8")))  # type: ignore[attr-defined]  # it is a list
-    return Run.from_json(document), failed
+        file = Path(directory) / "group.json"
+        command = [sys.executable, "-m", "benchmarks.one_group", name, str(file), *(["--quick"] if quick else [])]
+        if subprocess.run(command, check=False).returncode:
+            return None
+        print(f"   {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
+        return Group.from_json(json.loads(file.read_text("utf-8")))
 
 
 def _print_targets(run: Run) -> bool:

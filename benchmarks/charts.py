@@ -1,4 +1,4 @@
-"""Bar charts as SVG, by hand: one bar per row, quartiles as a whisker, legible on light and dark pages."""
+"""Bar charts as SVG, by hand: one bar per row, the interval as a whisker, legible on light and dark pages."""
 
 from html import escape
 

@@ -18,12 +18,13 @@ other machine; the ratios are the point. Make this page anew on yours: `scripts/
 
 **How it is measured.** ASGI apps are called in process on uvloop, one call at a time unless a table says otherwise.
 Variants take short turns of a few calls each, in another order each time, so that a busy machine is busy for all of
-them; a round has several turns, and its figure is the median of a variant's calls in all of them. *Added* is over the
-same app without the package, in the same round; a ratio (÷) is of what is added, in the same round. Shown are the
-median over the rounds and, in brackets, the quartiles: the noise. *p99* is of all calls. *CPU* is of this process,
-threads included. *Trips* are the server's reads from a connection per call (commands sent together are one trip),
-*commands* what it was sent; commands inside scripts are not counted. A variant that answers another status than it
-should stops the run.
+them; a round has several turns, and its figure is the median of a variant's calls in all of them. Everything is
+measured in two passes, one after the other, as a shared machine is fast for some minutes and slow for others. *Added*
+is over the same app without the package, in the same round; a ratio (÷) is of what is added, in the same round. Shown
+are the median over the rounds and, in brackets, the interval that holds it with a certainty of 95 % (of fewer than six
+rounds the lowest to the highest): the noise. *p99* is of all calls. *CPU* is of this process, threads included. *Trips*
+are the server's reads from a connection per call (commands sent together are one trip), *commands* what it was sent;
+commands inside scripts are not counted. A variant that answers another status than it should stops the run.
 """
 
 
@@ -49,14 +50,14 @@ def page(run: Run) -> str:
 
 def _repeated(run: Run) -> Iterator[str]:
     if run.machine.get(AGREEMENT):
-        yield "**Run to run.** Here are the rounds of several runs, made one after the other: the quartiles are of all."
+        yield "**Run to run.** Here are the rounds of several runs, made one after the other: the intervals are of all."
         yield f"Each by itself: {run.machine[AGREEMENT]}.\n"
 
 
 def _targets(run: Run) -> Iterator[str]:
     yield "## Targets\n"
-    yield "Checked by `scripts/bench --check`: a target is missed when it is missed in three quarters of the rounds.\n"
-    yield "| target | bound | this run [quartiles] | |"
+    yield "Checked by `scripts/bench --check`: a target is missed when all of the interval misses it.\n"
+    yield "| target | bound | this run [interval] | |"
     yield "|---|--:|--:|---|"
     for verdict in targets.check(run):
         bound = f"{'≤' if verdict.at_most else '≥'} {verdict.bound:g}"

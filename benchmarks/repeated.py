@@ -1,7 +1,8 @@
-"""Several runs as one, and how far they agree: what one run calls noise is that of a few seconds.
+"""Several passes or runs as one, and how far runs agree.
 
-A machine that others use too is fast for some minutes and slow for others; rounds of one run are close together and
-hide that. Joined runs have the rounds of all, so their quartiles show it.
+A machine that others use too is fast for some minutes and slow for others; rounds that follow each other hide that. So
+a run measures everything in passes, minutes apart, and its intervals are of the rounds of all passes; runs are joined
+in the same way.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,8 +15,8 @@ from benchmarks.results import Figure, Group, Row, Run, Table
 AGREEMENT = "run to run"
 """Under this word the machine of joined runs says how far they agree."""
 
-CLOSE = 0.10
-"""Two medians that differ by no more than this share of the larger one agree, whatever their quartiles say."""
+CLOSE = 0.01
+"""Two medians that differ by no more than this share of the larger one agree: what is weighed once shows no noise."""
 
 
 class Agreement(NamedTuple):
@@ -28,7 +29,7 @@ class Agreement(NamedTuple):
 
     def __str__(self) -> str:
         return (
-            f"of {self.ratios} ratios {self.agree} agree (their quartiles overlap, or their medians differ by no more "
+            f"of {self.ratios} ratios {self.agree} agree (their intervals overlap, or their medians differ by no more "
             f"than {CLOSE:.0%}); half of the medians differ by {self.half:.0%} or less, nine of ten by "
             f"{self.nine_of_ten:.0%} or less"
         )
@@ -39,9 +40,16 @@ def joined(runs: Sequence[Run]) -> Run:
     first, *others = runs
     if not others:
         return first
-    groups = [_group(group, [_named(other, group) for other in others]) for group in first.groups]
+    groups = [whole([group, *(_named(other, group) for other in others)]) for group in first.groups]
     told = "; ".join(str(agreement(first, other)) for other in others)
     return replace(first, machine={**first.machine, AGREEMENT: told}, groups=groups)
+
+
+def whole(passes: Sequence[Group]) -> Group:
+    """Return a group with the rounds of all its passes; KeyError where they did not measure the same."""
+    first, *others = passes
+    tables = [_table(table, [each.table(table.key) for each in others]) for table in first.tables]
+    return replace(first, tables=tables)
 
 
 def agreement(one: Run, other: Run) -> Agreement:
@@ -74,10 +82,6 @@ def _named(run: Run, group: Group) -> Group:
         if each.name == group.name:
             return each
     raise ValueError(f"a run did not measure {group.name}")
-
-
-def _group(group: Group, others: Sequence[Group]) -> Group:
-    return replace(group, tables=[_table(table, [each.table(table.key) for each in others]) for table in group.tables])
 
 
 def _table(table: Table, others: Sequence[Table]) -> Table:

@@ -13,7 +13,7 @@ def number(value: float) -> str:
 
 
 def spread(figure: Figure) -> str:
-    """Return a median with its quartiles."""
+    """Return a median with its interval."""
     return f"{number(figure.median)} [{number(figure.low)}–{number(figure.high)}]"
 
 
@@ -24,8 +24,8 @@ def header(table: Table) -> list[str]:
     return [
         "",
         unit,
-        *([f"added {unit} [quartiles]"] if table.floor else []),
-        *([f"÷ {best.name} [quartiles]"] if best else []),
+        *([f"added {unit} [interval]"] if table.floor else []),
+        *([f"÷ {best.name} [interval]"] if best else []),
         *(["p99"] if any(row.p99 for row in table.rows) and table.by == "time" else []),
         *(["CPU µs"] if any(row.cpu for row in table.rows) and table.by == "time" else []),
         *(["trips", "commands"] if any(row.trips is not None for row in table.rows) else []),

@@ -1,8 +1,8 @@
 """What was measured, and what follows from it: medians, spread, what was added, ratios; to JSON and back.
 
 Variants are measured in turns, round after round, so every derived figure is computed round by round (this row less
-the floor of the same round, over the reference of the same round) and then summarised: its median, and the quartiles
-over the rounds as its noise.
+the floor of the same round, over the reference of the same round) and then summarised: its median, and the interval
+that holds the median with a certainty of 95 % as its noise.
 """
 
 import json
@@ -10,11 +10,21 @@ import re
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cache
+from itertools import accumulate
+from math import comb
 from typing import Any, Literal, NamedTuple
+
+CERTAINTY = 0.95
+"""With this probability the true median is inside a figure's interval, if the rounds are alike."""
 
 
 class Figure(NamedTuple):
-    """A median over rounds, and the quartiles beside it."""
+    """A median over rounds, and the interval beside it.
+
+    Of six rounds the lowest to the highest, of twelve the third to the tenth: order statistics, by the binomial
+    distribution (David and Nagaraja, Order Statistics, §7.1).
+    """
 
     median: float
     low: float
@@ -23,10 +33,15 @@ class Figure(NamedTuple):
     @classmethod
     def of(cls, rounds: Sequence[float]) -> "Figure":
         """Summarise the figures of all rounds."""
-        if len(rounds) == 1:
-            return cls(rounds[0], rounds[0], rounds[0])
-        low, median, high = statistics.quantiles(rounds, n=4, method="inclusive")
-        return cls(median, low, high)
+        ranked, cut = sorted(rounds), _outside(len(rounds))
+        return cls(statistics.median(ranked), ranked[cut], ranked[-1 - cut])
+
+
+@cache
+def _outside(rounds: int) -> int:
+    """Return how many rounds at either end lie outside the interval: none where there are too few for the certainty."""
+    ways = accumulate(comb(rounds, below) for below in range(rounds // 2))
+    return max(sum(2 * each <= (1 - CERTAINTY) * (1 << rounds) for each in ways) - 1, 0)
 
 
 Side = Literal["ours", "peer", "base"]
@@ -132,6 +147,11 @@ class Group:
                 return table
         raise KeyError(f"{self.name}: no table {key!r}")
 
+    @classmethod
+    def from_json(cls, document: dict[str, Any]) -> "Group":
+        """Read one group of what `Run.to_json` wrote; the derived figures are computed anew."""
+        return cls(**{**document, "tables": [_table(table) for table in document["tables"]]})
+
 
 @dataclass(frozen=True)
 class Run:
@@ -166,9 +186,7 @@ class Run:
     @classmethod
     def from_json(cls, document: dict[str, Any]) -> "Run":
         """Read what `to_json` wrote; the derived figures are computed anew."""
-        groups = [
-            Group(**{**group, "tables": [_table(table) for table in group["tables"]]}) for group in document["groups"]
-        ]
+        groups = [Group.from_json(group) for group in document["groups"]]
         return cls(document["machine"], document["versions"], groups)
 
 

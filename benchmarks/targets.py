@@ -1,8 +1,8 @@
 """The targets of the design, and whether a run meets them.
 
 A target is a ratio that must not be above (or, for throughput kept, below) a bound. It is missed when the ratio is on
-the wrong side of the bound in three quarters of the rounds: by more than the run's own noise. Targets of layers that do
-not exist yet are listed as such, and become checks when their rows exist.
+the wrong side of the bound with all of its interval: by more than the run's own noise. Targets of layers that do not
+exist yet are listed as such, and become checks when their rows exist.
 """
 
 from collections.abc import Callable

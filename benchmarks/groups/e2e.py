@@ -39,8 +39,8 @@ async def run(bench: Bench) -> list[Table]:
 
 
 def _rows(bench: Bench, server: str, workers: int) -> list[Row]:
-    quick = (3 if workers == 1 else 2, 0.5)  # of several workers on the load's own cores there is less to say
-    rounds, seconds = quick if bench.quick else (7, 3)
+    quick = (2 if workers == 1 else 1, 0.5)  # of several workers on the load's own cores there is less to say
+    rounds, seconds = quick if bench.quick else (4, 3)
     headers = pyjwt().headers
     order = random.Random(1)
     seen: dict[str, list[float]] = {name: [] for name in APPS}

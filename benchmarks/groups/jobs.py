@@ -19,7 +19,7 @@ ABOUT = (
 
 async def run(bench: Bench) -> list[Table]:
     """Measure both tables; each rate is a round, in another order each time."""
-    jobs, rounds = (400, 3) if bench.quick else (2000, 7)
+    jobs, rounds = (400, 2) if bench.quick else (2000, 4)
     async with AsyncExitStack() as opened:
         peers = [await opened.enter_async_context(each(bench.server.url)) for each in QUEUES]
         rates: dict[str, list[float]] = {peer.name: [] for peer in peers}

@@ -69,7 +69,7 @@ async def run(bench: Bench) -> list[Table]:
         title = f"{tasks} {'task' if tasks == 1 else 'tasks'} at a time"
         tables.append(Table(f"tasks_{tasks}", title, rows, reference=works[0].name, by="cpu"))
     bench.say("time of the server")
-    tables.append(await server_time.table(bench.server, rounds=5 if bench.quick else 15))
+    tables.append(await server_time.table(bench.server, rounds=3 if bench.quick else 8))
     tables.append(server_time.memory(bench.server))
     if degraded[True] > degraded[False] / 100:
         raise RuntimeError(f"{degraded[True]} of {sum(degraded.values())} decisions were not the server's")

@@ -1,11 +1,14 @@
 """Figures of a run: what is derived, what wins, which targets are met, and that the docs are what the JSON says."""
 
 import json
+import math
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from benchmarks import __main__ as command
 from benchmarks import charts, docs, report, targets
 from benchmarks.repeated import AGREEMENT, agreement, joined
 from benchmarks.results import Figure, Group, Row, Run, Table
@@ -26,10 +29,25 @@ def run_of(*tables: Table) -> Run:
     return Run({"cores": "2"}, {"forecourt": "1"}, [Group("rate_limit", "Limits", "About.", list(tables), ["nothing"])])
 
 
-def test_figures_are_medians_with_quartiles() -> None:
-    """One outlier of five moves neither; a single round is its own spread."""
-    assert Figure.of([1, 2, 3, 4, 100]) == (3, 2, 4)
+def test_figures_are_medians_with_an_interval() -> None:
+    """Of twelve rounds it is the third to the tenth, so that two outliers move nothing; of six or fewer it has all."""
+    assert Figure.of([*range(1, 11), 100, 1000]) == (6.5, 3, 10)
+    assert Figure.of([6, 2, 3, 4, 5, 1]) == (3.5, 1, 6)
     assert Figure.of([7]) == (7, 7, 7)
+
+
+@pytest.mark.parametrize("rounds", [6, 7, 8, 12, 26])
+def test_the_interval_holds_the_median_with_its_certainty(rounds: int) -> None:
+    """Of all ways in which the rounds can lie about the true median 95 % have it inside; of a narrower one fewer."""
+    low, high = Figure.of(range(rounds))[1:]
+
+    def certainty(lowest: float, highest: float) -> float:
+        inside = range(round(lowest) + 1, round(highest) + 1)
+        return sum(math.comb(rounds, below) for below in inside) / (1 << rounds)
+
+    assert certainty(low, high) >= 0.95
+    assert low == rounds - 1 - high
+    assert certainty(low + 1, high - 1) < 0.95
 
 
 def test_what_is_added_is_taken_round_by_round() -> None:
@@ -58,7 +76,7 @@ def test_the_best_peer_is_neither_ours_nor_the_floor() -> None:
 
 
 def test_losing_is_said_only_beyond_the_noise() -> None:
-    """A row of ours that is worse in three quarters of the rounds loses; one that is worse in half of them does not."""
+    """A row of ours that is worse with all of its interval loses; one that is worse in some rounds does not."""
     worse = Row("ours", [60.0, 70.0, 60.0], side="ours")
     wavering = Row("ours", [20.0, 20.0, 90.0], side="ours")
     assert [(ours.name, peer.name) for ours, peer, _ in table(PEER, worse).lost()] == [("ours", "a peer")]
@@ -102,7 +120,7 @@ def test_a_run_survives_json_and_carries_what_is_derived() -> None:
 def test_a_target_is_missed_only_beyond_the_noise(
     monkeypatch: pytest.MonkeyPatch, rounds: list[float], at_most: bool, verdict: str
 ) -> None:
-    """The median decides whether it is met, three quarters of the rounds whether it is missed."""
+    """The median decides whether it is met, the interval whether it is missed."""
     target = targets.Target("a ratio", 0.5, lambda _run: rounds, at_most)
     monkeypatch.setattr(targets, "TARGETS", (target,))
     (found,) = targets.check(run_of(table(PEER)))
@@ -166,25 +184,44 @@ def test_the_page_in_the_docs_is_what_its_json_says() -> None:
             assert not shown.chart or chart.read_text("utf-8") == charts.svg(shown)
 
 
-def test_two_runs_agree_within_their_quartiles_or_a_tenth() -> None:
-    """A ratio of another phase of the machine does not agree; one a little beside the other does."""
-    near = Row("forecourt", [15.4, 25.4, 15.4], side="ours")
+def test_two_runs_agree_within_their_intervals() -> None:
+    """A ratio of another phase of the machine does not agree; one within the noise, or within a hundredth, does."""
+    near = Row("forecourt", [15.4, 25.0, 15.6], side="ours")
+    weighed = Row("forecourt", [15.02, 25.02, 15.02], side="ours")
     far = Row("forecourt", [25.0, 35.0, 25.0], side="ours")
     one = run_of(table(PEER, SLOW, OURS))
     assert agreement(one, one)[:3] == (2, 2, 0.0)
     assert agreement(one, run_of(table(PEER, SLOW, near))).agree == 2
+    assert agreement(one, run_of(table(PEER, SLOW, weighed))).agree == 2
     apart = agreement(one, run_of(table(PEER, SLOW, far)))
     assert (apart.ratios, apart.agree) == (2, 1)
     assert [apart.half, apart.nine_of_ten] == pytest.approx([1 / 3, 2 / 3])
 
 
 def test_joined_runs_have_the_rounds_of_all() -> None:
-    """Their quartiles are of all rounds, and the page says how far the runs agree."""
+    """Their intervals are of all rounds, and the page says how far the runs agree."""
     one = run_of(table(PEER, OURS))
     both = joined([one, one])
     assert both.table("rate_limit", "memory").row("forecourt").rounds == OURS.rounds * 2
     assert both.machine[AGREEMENT] in docs.page(both)
     assert "Run to run" not in docs.page(joined([one]))
+
+
+def test_a_run_measures_all_groups_in_every_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One group after the other, then again; the rounds are those of all passes, and a group that fails is left out."""
+    asked: list[str] = []
+
+    def group(name: str, *, quick: bool) -> Group | None:
+        asked.append(name)
+        shown = replace(run_of(table(PEER, OURS)).groups[0], name=name)
+        return None if name == "auth" and len(asked) > 2 else shown
+
+    monkeypatch.setattr(command, "_group", group)
+    run, failed = command._measure(["auth", "db"], quick=True)
+    assert asked == ["auth", "db", "auth", "db"]
+    assert failed == ["auth"]
+    assert [each.name for each in run.groups] == ["db"]
+    assert run.table("db", "memory").row("forecourt").rounds == OURS.rounds * 2
 
 
 def test_runs_of_other_groups_are_not_joined() -> None:
