@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import struct
 from collections.abc import Sequence
 
 import redis.asyncio
@@ -14,7 +15,7 @@ _CONNECTIONS = 50
 _CALLS = 2000
 _KEYS = 500
 _OPERATIONS = (1, 2, 3, 6)
-_KIND, _ARGS = "token_bucket", (100, 1_000_000, 1, 1, 0)  # 100 tokens, one more a second
+_KIND, _ARGS = "token_bucket", struct.pack("<5q", 100, 1_000_000, 1, 1, 0)  # 100 tokens, one more a second
 _KEY = "forecourt:{abcdefghijklmnop}:limit:get_record:0"
 
 
@@ -79,7 +80,7 @@ async def table(server: Valkey, rounds: int) -> Table:
             measured[name].append(await counted.per_call("evalsha", ("EVALSHA", sha, 1, "bench:{}"), writes))
         for count, sha in shas.items():
             keys = [f"bench:{{}}:{place}" for place in range(count)]
-            command = ("EVALSHA", sha, count, *keys, *_ARGS * count)
+            command = ("EVALSHA", sha, count, *keys, *[_ARGS] * count)
             measured[count].append(await counted.per_call("evalsha", command, count))
     await counted.close()
     rows = [
@@ -96,7 +97,7 @@ async def table(server: Valkey, rounds: int) -> Table:
 
 def memory(server: Valkey) -> Table:
     """Ask the server what one key takes."""
-    server.client.eval(compose_decision((_KIND,)), 1, _KEY, *_ARGS)
+    server.client.eval(compose_decision((_KIND,)), 1, _KEY, _ARGS)
     size = float(server.client.memory_usage(_KEY) or 0)
     about = f"MEMORY USAGE of `{_KEY}`, expiry included."
     return Table(

@@ -10,10 +10,10 @@ from forecourt.core.plans import CHECKS, KEY_BOOK
 from forecourt.core.revocation import ALWAYS
 from forecourt.stores.contract import Question, Settlement
 from forecourt.stores.memory import MemoryStore
-from forecourt.stores.scripts import compose_decision, compose_settlement
 from forecourt.testing import FakeClock
 from forecourt.types import SECOND
 from tests.core.bench import examples
+from tests.core.twins import Served
 from tests.servers import Valkey
 
 pytestmark = pytest.mark.valkey
@@ -51,12 +51,7 @@ def step(dice: random.Random, now: int) -> tuple[str, tuple[Arg, ...]]:
 async def test_both_twins_answer_alike(valkey: Valkey) -> None:
     """Whatever is asked, told and forgotten, in whatever order, also when the clock is set back."""
     client = redis.Redis.from_url(valkey.url)
-    scripts = {
-        kind: client.register_script(
-            (compose_settlement if group == "settle" else compose_decision)([kind], given_time=True)
-        )
-        for kind, group in GROUPS.items()
-    }
+    there = Served(client)
     for seed in range(examples(30)):
         dice, clock = random.Random(seed), FakeClock()
         store = MemoryStore(clock)
@@ -64,7 +59,8 @@ async def test_both_twins_answer_alike(valkey: Valkey) -> None:
         for _ in range(60):
             clock.advance(dice.choice((0, 0, 0, 0.000001, 0.999999, 1, 10)))
             kind, args = step(dice, clock.now())
-            served = scripts[kind](keys=[KEYS[kind]], args=[*args, clock.now()]) or []
+            there.now = clock.now()
+            served = there(kind, KEYS[kind], *args)
             if GROUPS[kind] == "settle":
                 await store.settle([Settlement(kind, KEYS[kind], args)])
                 continue

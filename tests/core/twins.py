@@ -7,15 +7,18 @@
 An answer is the verdict (0 refuse, 1 go, 2 replay) and the values; of a settlement it is empty.
 """
 
+import struct
 from typing import cast
 
 import redis
 
 from forecourt.core.operations import VERDICTS, Arg, Operation, State, Write
-from forecourt.core.plans import CACHE, CREDITS, IDEMPOTENCY, LEASES, OPERATORS
+from forecourt.core.plans import CACHE, CHECKS, CREDITS, IDEMPOTENCY, KEY_BOOK, LEASES, OPERATORS
 from forecourt.stores.scripts import compose_decision, compose_settlement
 
-OPERATIONS = {operation.kind: operation for operation in (*LEASES, *CREDITS, *IDEMPOTENCY, *CACHE, *OPERATORS)}
+OPERATIONS = {
+    operation.kind: operation for operation in (*LEASES, *CREDITS, *IDEMPOTENCY, *CACHE, *OPERATORS, *CHECKS, *KEY_BOOK)
+}
 
 Answer = list[int | bytes]
 
@@ -67,7 +70,8 @@ class Served:
     def __call__(self, kind: str, key: str, *args: Arg) -> Answer:
         """Run one operation alone."""
         keys = [key + suffix for suffix in OPERATIONS[kind].suffixes]
-        return cast("Answer", self._scripts[kind](keys=keys, args=[*args, self.now]) or [])
+        told = self._scripts[kind](keys=keys, args=[*args, self.now]) or []
+        return list(struct.unpack(f"<{len(told) // 8}q", told)) if isinstance(told, bytes) else cast("Answer", told)
 
     def advance(self, microseconds: int) -> None:
         """Let time pass; below 0 sets the clock back."""

@@ -10,8 +10,9 @@ import pytest
 from forecourt.core.operations import _registry
 from forecourt.errors import StoreDown
 from forecourt.stores.contract import Question, Settlement
-from forecourt.stores.redis.client import Client, Reply, Script
+from forecourt.stores.redis.client import Client, Reply
 from forecourt.stores.redis.store import RedisStore
+from forecourt.stores.redis.trips import deciding
 from forecourt.testing import FakeClock
 from forecourt.testing.store_contract import StoreContract, bucket, charge, quiet, sliding, window
 from forecourt.types import SECOND
@@ -151,20 +152,24 @@ async def test_all_operations_fit_into_one_script(valkey: Valkey, live: RedisSto
 KEPT_BY_KIND = {question.kind: question for question in KEPT}
 
 
-class Odd:
-    """A client whose server answers a decision with something else."""
+@pytest.mark.parametrize("reply", [b"OK", b"\1" * 41, 1, None, [1, 0, 0, 0, 0]])
+@pytest.mark.parametrize("kinds", [("token_bucket",), ("token_bucket", "credits_charge"), ("idempotency_claim",)])
+async def test_an_answer_that_is_none_is_a_dead_store(kinds: tuple[str, ...], reply: Reply) -> None:
+    """What has another form than the script gives is no decision: nothing may be assumed granted."""
+    if kinds == ("idempotency_claim",) and isinstance(reply, list):
+        return  # that is its form
+    with pytest.raises(StoreDown, match="answered a decision with"):
+        deciding(kinds, given_time=False).answers(reply)
 
-    clustered = False
 
-    async def send(self, packed: bytes, slot: int, script: Script, undo: object, *, lane: str) -> Reply:
-        """Answer with text."""
-        return b"what?"
-
-
-async def test_an_answer_that_is_none_is_a_dead_store() -> None:
-    """What is no list of values is no decision: nothing may be assumed granted."""
-    with pytest.raises(StoreDown, match="bytes"):
-        await RedisStore(cast("Client", Odd())).decide([bucket()])
+async def test_an_answer_ends_with_the_group_that_refused() -> None:
+    """Numbers come in one piece of eight bytes each; those of operations that did not run are missing, and these go."""
+    trip = deciding(("token_bucket", "token_bucket", "credits_charge"), given_time=False)
+    refused = trip.answers(struct.pack("<10q", 1, 5, 0, 0, 7, 0, 0, 1 << 40, -1, 0))
+    assert [answer.verdict for answer in refused] == ["go", "refuse", "go"]
+    assert [answer.granted for answer in refused] == [False, False, False]
+    assert refused[1].values == (0, 1 << 40, -1, 0)
+    assert [answer.granted for answer in trip.answers(struct.pack("<15q", *[1] * 15))] == [True] * 3
 
 
 async def test_a_counter_of_ten_admits_ten_of_a_thousand_from_many_clients(valkey: Valkey) -> None:

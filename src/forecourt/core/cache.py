@@ -213,9 +213,9 @@ def _records(state: State | None) -> tuple[Record, ...]:
     return cast("tuple[tuple[Record, ...]]", state)[0] if state else ()
 
 
-LOOK = register(Operation("cache_look", "look", 7, look, undo=unlead))
-TAG = register(Operation("cache_tag", "look", 1, tag))
-LOG = register(Operation("cache_log", "look", 3, log))
+LOOK = register(Operation("cache_look", "look", 7, look, undo=unlead, texts=True))
+TAG = register(Operation("cache_tag", "look", 1, tag, texts=True))
+LOG = register(Operation("cache_log", "look", 3, log, texts=True))
 FILL = register(Operation("cache_fill", "settle", 0, fill))
 PASS = register(Operation("cache_pass", "settle", 0, let_pass))
 RELEASE = register(Operation("cache_release", "settle", 0, release))

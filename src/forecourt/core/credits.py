@@ -138,4 +138,4 @@ CHARGE = register(Operation("credits_charge", "claim", 4, charge, SUFFIXES, refu
 HOLD = register(Operation("credits_hold", "settle", 0, keep_holds, SUFFIXES))
 SETTLE = register(Operation("credits_settle", "settle", 0, settle, SUFFIXES))
 GRANT = register(Operation("credits_grant", "claim", 2, grant, SUFFIXES))
-HISTORY = register(Operation("credits_history", "check", 1, history, ("", ":journal")))
+HISTORY = register(Operation("credits_history", "check", 1, history, ("", ":journal"), texts=True))

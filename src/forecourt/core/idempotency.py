@@ -201,8 +201,8 @@ def _records(states: tuple[State | None, ...]) -> Records:
     return cast("tuple[Records]", states[0])[0] if states[0] else Records()
 
 
-CLAIM = register(Operation("idempotency_claim", "claim", 4, claim, undo=released))
-LOOK = register(Operation("idempotency_look", "check", 4, look))
+CLAIM = register(Operation("idempotency_claim", "claim", 4, claim, undo=released, texts=True))
+LOOK = register(Operation("idempotency_look", "check", 4, look, texts=True))
 RENEW = register(Operation("idempotency_renew", "settle", 0, renew))
 COMPLETE = register(Operation("idempotency_complete", "settle", 0, complete))
 FORSAKE = register(Operation("idempotency_forsake", "settle", 0, forsake))

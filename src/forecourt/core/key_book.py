@@ -42,7 +42,7 @@ def _records(state: State | None) -> Records:
     return cast("tuple[Records]", state)[0] if state else {}
 
 
-FIND = register(Operation("key_find", "check", 1, find))
+FIND = register(Operation("key_find", "check", 1, find, texts=True))
 PUT = register(Operation("key_put", "settle", 0, put))
 DROP = register(Operation("key_drop", "settle", 0, drop))
-LIST = register(Operation("key_list", "check", 1, listed))
+LIST = register(Operation("key_list", "check", 1, listed, texts=True))

@@ -67,7 +67,7 @@ class Operation(NamedTuple):
     followed by each suffix; the first is the question's own. `undo` is for those whose grant has an id: whatever an
     unanswered question may have granted is taken back with it, so it must be harmless where nothing was granted.
     `lua` is the fragment of one that is not of the package; `held`: a process may refuse by itself, for a moment, what
-    was refused (of the package's own, `stores.holds` knows).
+    was refused (of the package's own, `stores.holds` knows). `texts`: some of its values are no numbers.
     """
 
     kind: str
@@ -78,6 +78,7 @@ class Operation(NamedTuple):
     undo: Undo | None = None
     lua: str | None = None
     held: bool = False
+    texts: bool = False
 
 
 _registry: dict[str, Operation] = {}

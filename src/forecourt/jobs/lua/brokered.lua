@@ -7,14 +7,14 @@ keep = function(id, us) kept_for(id, max(us, (call('HGET', key(id), 'deadline') 
 enqueue = function(id) call('ZADD', OPEN, call('HGET', key(id), 'deadline'), id) end
 
 waiting = function()
-  for _, id in ipairs(call('ZRANGEBYSCORE', LATER, '-inf', int(now), 'LIMIT', 0, 256)) do
+  for _, id in ipairs(call('ZRANGEBYSCORE', LATER, '-inf', now, 'LIMIT', 0, 256)) do
     if not forget(LATER, id) then
       call('ZREM', LATER, id)
       enqueue(id)
     end
   end
-  for _, id in ipairs(call('ZRANGEBYSCORE', LEASES, '-inf', int(now), 'LIMIT', 0, 64)) do forget(LEASES, id) end
-  call('ZREMRANGEBYSCORE', OPEN, '-inf', int(now))
+  for _, id in ipairs(call('ZRANGEBYSCORE', LEASES, '-inf', now, 'LIMIT', 0, 64)) do forget(LEASES, id) end
+  call('ZREMRANGEBYSCORE', OPEN, '-inf', now)
   return call('ZCARD', OPEN)
 end
 

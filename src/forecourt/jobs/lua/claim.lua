@@ -6,13 +6,13 @@ local start = function(id, token)
   claims[#claims + 1] = {id, token, f[1], f[2], f[3]}
 end
 
-for _, id in ipairs(call('ZRANGEBYSCORE', LEASES, '-inf', int(now), 'LIMIT', 0, 64)) do
+for _, id in ipairs(call('ZRANGEBYSCORE', LEASES, '-inf', now, 'LIMIT', 0, 64)) do
   if not forget(LEASES, id) then
     call('ZREM', LEASES, id)
     if again(id, now, 'no worker held on to it') == 'dead' then start(id, '') end
   end
 end
-for _, id in ipairs(call('ZRANGEBYSCORE', LATER, '-inf', int(now), 'LIMIT', 0, 256)) do
+for _, id in ipairs(call('ZRANGEBYSCORE', LATER, '-inf', now, 'LIMIT', 0, 256)) do
   if not forget(LATER, id) then
     call('ZREM', LATER, id)
     enqueue(id)
@@ -35,9 +35,9 @@ while #claims < ARGV[2] + 0 do
       else
         local attempts = call('HINCRBY', key(id), 'attempts', 1)
         local token = ARGV[3] .. '.' .. attempts
-        call('HSET', key(id), 'state', 'running', 'token', token, 'changed', int(now))
+        call('HSET', key(id), 'state', 'running', 'token', token, 'changed', now)
         call('HDEL', key(id), 'progress', 'note')
-        call('ZADD', LEASES, int(now + f[3]), id)
+        call('ZADD', LEASES, now + f[3], id)
         keep(id, max(0, f[2] - now) + call('HGET', key(id), 'ttl') + 2 * f[3])
         start(id, token)
       end

@@ -21,7 +21,7 @@ end
 -- publications find that it is long enough.
 local own = function(id, owner, us)
   local listed = P .. ':owned:' .. owner
-  call('ZADD', listed, int(now), id)
+  call('ZADD', listed, now, id)
   call('ZREMRANGEBYRANK', listed, 0, -1001)
   local ms = ceil(us / 1000)
   if not given and call('PTTL', listed) < ms then call('PEXPIRE', listed, ms + 60000) end
@@ -54,16 +54,16 @@ end
 
 -- A job waits: in line where it is due, else until then.
 local wait = function(id, due)
-  call('HSET', key(id), 'state', 'queued', 'due', int(due), 'changed', int(now))
-  if due <= now then enqueue(id) else call('ZADD', LATER, int(due), id) end
+  call('HSET', key(id), 'state', 'queued', 'due', due, 'changed', now)
+  if due <= now then enqueue(id) else call('ZADD', LATER, due, id) end
 end
 
 -- A job has ended: it is kept for its ttl.
 local over = function(id, state, reason)
-  call('HSET', key(id), 'state', state, 'reason', reason, 'changed', int(now))
+  call('HSET', key(id), 'state', state, 'reason', reason, 'changed', now)
   keep(id, call('HGET', key(id), 'ttl') + 0)
   if state == 'dead' then
-    call('ZADD', DEAD, int(now), id)
+    call('ZADD', DEAD, now, id)
     call('ZREMRANGEBYSCORE', DEAD, '-inf', int(now - call('HGET', key(id), 'ttl')))
   end
 end

@@ -15,9 +15,9 @@ end
 local at, due = int(now), now + ARGV[9]
 call('HSET', record, 'owner', owner, 'endpoint', ARGV[4], 'fingerprint', ARGV[5], 'envelope', ARGV[6],
   'max_attempts', ARGV[7], 'lease', ARGV[8], 'expires', ARGV[10], 'ttl', ARGV[11],
-  'attempts', 0, 'created', at, 'deadline', int(now + ARGV[10]), 'due', int(due), 'changed', at)
+  'attempts', 0, 'created', at, 'deadline', now + ARGV[10], 'due', due, 'changed', at)
 local kept = ARGV[10] + ARGV[11] + 2 * ARGV[8]
 keep(id, kept)
 own(id, owner, kept)
-if due <= now then enqueue(id, owner) else call('ZADD', LATER, int(due), id) end
+if due <= now then enqueue(id, owner) else call('ZADD', LATER, due, id) end
 return {1, at}

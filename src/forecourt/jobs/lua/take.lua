@@ -8,7 +8,7 @@ local take = function(at)
     if f[2] or ARGV[at + 9] + 0 <= now then return {'over', 0, 0} end
     call('HSET', key(id), 'owner', ARGV[at + 2], 'endpoint', ARGV[at + 3], 'fingerprint', ARGV[at + 4],
       'max_attempts', ARGV[at + 5], 'lease', ARGV[at + 6], 'expires', ARGV[at + 7], 'ttl', ARGV[at + 8],
-      'attempts', 0, 'created', int(now), 'deadline', ARGV[at + 9])
+      'attempts', 0, 'created', now, 'deadline', ARGV[at + 9])
     own(id, ARGV[at + 2], ARGV[at + 9] - now + ARGV[at + 8] + 2 * ARGV[at + 6])
     wait(id, now)
   elseif f[1] == 'running' then
@@ -28,9 +28,9 @@ local take = function(at)
   end
   local attempts = call('HINCRBY', key(id), 'attempts', 1)
   call('ZREM', OPEN, id)
-  call('HSET', key(id), 'state', 'running', 'token', ARGV[at + 1], 'changed', int(now))
+  call('HSET', key(id), 'state', 'running', 'token', ARGV[at + 1], 'changed', now)
   call('HDEL', key(id), 'progress', 'note')
-  call('ZADD', LEASES, int(now + f[3]), id)
+  call('ZADD', LEASES, now + f[3], id)
   keep(id, max(0, f[2] - now) + call('HGET', key(id), 'ttl') + 2 * f[3])
   return {'run', attempts, f[3] + 0}
 end

@@ -22,7 +22,7 @@ do
     call('HDEL', $K1, 'p:' .. $A1)
     if call('HEXISTS', $K1, 'm:' .. $A1) == 0 then count = count + 1 end
     over = max(over, now + $A7)
-    call('HSET', $K1, 'v', $A2, 'n', int(count), 'u', pack('<d', over), 'h:' .. $A1, $A3, 'b:' .. $A1, $A4,
+    call('HSET', $K1, 'v', $A2, 'n', count, 'u', pack('<d', over), 'h:' .. $A1, $A3, 'b:' .. $A1, $A4,
       'm:' .. $A1, pack('<ddd', now, now + $A6, now + $A7))
     call('PEXPIRE', $K1, px(over - now))
   end

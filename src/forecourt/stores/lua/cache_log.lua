@@ -17,6 +17,6 @@ do
 end
 -- write
 if begun$ then
-  call('ZADD', $K1, int(now), int(now) .. ' ')
+  call('ZADD', $K1, now, int(now) .. ' ')
   call('PEXPIRE', $K1, px($A2 + 0))
 end

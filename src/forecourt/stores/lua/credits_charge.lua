@@ -28,7 +28,7 @@ do
 
   -- Expired holds come back, the oldest first.
   if a[6] > 0 then
-    for _, own in ipairs(call('ZRANGEBYSCORE', $K3, '-inf', int(now), 'LIMIT', 0, 64)) do
+    for _, own in ipairs(call('ZRANGEBYSCORE', $K3, '-inf', now, 'LIMIT', 0, 64)) do
       local before = balance()
       local expired = call('HGET', $K2, own)
       local quota, prepaid, since = parse('<ddd', expired)
@@ -92,16 +92,16 @@ do
     for _, own in ipairs(back) do
       call('HDEL', $K2, own)
       call('ZREM', $K3, own)
-      for each in string.gmatch(back[own], '%S+') do call('ZADD', $K4, int(now + DAY), '~' .. each) end
+      for each in string.gmatch(back[own], '%S+') do call('ZADD', $K4, now + DAY, '~' .. each) end
     end
     if #back > 0 then
-      call('ZREMRANGEBYSCORE', $K4, '-inf', int(now))
+      call('ZREMRANGEBYSCORE', $K4, '-inf', now)
       call('ZPOPMIN', $K4, max(0, call('ZCARD', $K4) - 1024))
       call('PEXPIRE', $K4, px(call('ZRANGE', $K4, -1, -1, 'WITHSCORES')[2] - now))
     end
     if hold then
       call('HSET', $K2, id, hold)
-      call('ZADD', $K3, 'GT', int(now + $A2), id)
+      call('ZADD', $K3, 'GT', now + $A2, id)
       call('ZREM', $K4, '~' .. attempt)
     end
     local finish = ends()
@@ -114,7 +114,7 @@ do
     end
     for number = 1, count do
       local kind, own, change, after = unpack(lines[number])
-      call('XADD', $K5, 'MAXLEN', '~', $A7, '*', 'kind', kind, 'amount', change, 'balance', after, 'time', int(now), 'id', own)
+      call('XADD', $K5, 'MAXLEN', '~', $A7, '*', 'kind', kind, 'amount', change, 'balance', after, 'time', now, 'id', own)
     end
     if count > 0 then call('PEXPIRE', $K5, px((a[7] == 1 and 400 or 35) * DAY)) end
   end

@@ -30,10 +30,10 @@ if v2$ == 1 then
     call('PERSIST', $K3)
   end
   call('SET', $K1, pack('<dddddddddd', unpack(a$, 1, 10)))
-  call('ZADD', $K4, int(now + $A3), '+' .. $A2)
-  call('ZREMRANGEBYSCORE', $K4, '-inf', int(now))
+  call('ZADD', $K4, now + $A3, '+' .. $A2)
+  call('ZREMRANGEBYSCORE', $K4, '-inf', now)
   call('ZPOPMIN', $K4, max(0, call('ZCARD', $K4) - 1024))
   call('PEXPIRE', $K4, px(call('ZRANGE', $K4, -1, -1, 'WITHSCORES')[2] - now))
-  call('XADD', $K5, 'MAXLEN', '~', $A4, '*', 'kind', 'grant', 'amount', $A1, 'balance', int(v1$), 'time', int(now), 'id', $A2)
+  call('XADD', $K5, 'MAXLEN', '~', $A4, '*', 'kind', 'grant', 'amount', $A1, 'balance', v1$, 'time', now, 'id', $A2)
   call('PEXPIRE', $K5, px(400 * 86400000000))
 end

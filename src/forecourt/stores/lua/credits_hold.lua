@@ -8,7 +8,7 @@ do
     return max(a[2] + ((a[10] > 0 or a[5] ~= 0) and 400 * DAY or 0), last and last + DAY or 0)
   end
   if found and (a[7] == 1 or a[2] > now or ends() > now) then
-    for id in string.gmatch($A2, '([^/%s]+)%S*') do call('ZADD', $K3, 'XX', 'GT', int(now + $A1), id) end
+    for id in string.gmatch($A2, '([^/%s]+)%S*') do call('ZADD', $K3, 'XX', 'GT', now + $A1, id) end
     if a[7] == 0 then
       for _, key in ipairs({$K1, $K2, $K3}) do call('PEXPIRE', key, px(ends() - now)) end
     end

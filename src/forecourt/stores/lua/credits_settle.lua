@@ -50,8 +50,8 @@ do
     local quota = min(beyond, balance() - a[5])
     a[3], a[5] = a[3] + quota, a[5] - (beyond - quota)
     if keep > 0 and actual > 0 then
-      call('ZADD', $K4, int(now + keep), '=' .. id)
-      call('ZREMRANGEBYSCORE', $K4, '-inf', int(now))
+      call('ZADD', $K4, now + keep, '=' .. id)
+      call('ZREMRANGEBYSCORE', $K4, '-inf', now)
       call('ZPOPMIN', $K4, max(0, call('ZCARD', $K4) - 1024))
       call('PEXPIRE', $K4, px(call('ZRANGE', $K4, -1, -1, 'WITHSCORES')[2] - now))
     end
@@ -65,7 +65,7 @@ do
     end
     if balance() ~= before then
       call('XADD', $K5, 'MAXLEN', '~', $A4, '*', 'kind', actual > 0 and 'settle' or 'refund',
-        'amount', int(balance() - before), 'balance', int(balance()), 'time', int(now), 'id', id)
+        'amount', balance() - before, 'balance', balance(), 'time', now, 'id', id)
       call('PEXPIRE', $K5, px((a[7] == 1 and 400 or 35) * DAY))
     end
   end

@@ -2,7 +2,8 @@
 -- compute
 local ok$, v1$, v2$, v3$, v4$, end$, write$, mark$ = 1, 0, 0, 0, 0
 do
-  local limit, cost, latest, count = $A1 + 0, $A3 + 0, now + $A2, 0
+  local limit, window, cost, refused = $N4
+  local latest, count = now + window, 0
   local state = call('GET', $K1)
   if state then end$, count = parse('<dd', state) end
   if not state or end$ <= now then
@@ -12,7 +13,7 @@ do
   end
   write$ = mark$
   if cost > 0 and count + cost > limit then
-    ok$ = $A4 + 0
+    ok$ = refused
     v2$ = cost > limit and -1 or end$ - now
   elseif cost > 0 then
     count = count + cost

@@ -21,5 +21,5 @@ do
 end
 -- write
 call('DEL', $K1)
-call('HSET', $K1, 'fence', $A3, 'until', int(now + $A2), 'print', v3$, 'ends', int(now + max($A1, $A2)))
+call('HSET', $K1, 'fence', $A3, 'until', now + $A2, 'print', v3$, 'ends', now + max($A1, $A2))
 call('PEXPIRE', $K1, px(max($A1, $A2)))

@@ -8,7 +8,7 @@ do
       if fence == was[1] then
         local till = max(was[2], now + $A1)
         local ends = max(was[3], till)
-        call('HSET', $K1, 'until', int(till), 'ends', int(ends))
+        call('HSET', $K1, 'until', till, 'ends', ends)
         if print ~= '' then
           local raw = string.gsub(print, '..', function(hex) return string.char(tonumber(hex, 16)) end)
           call('HSET', $K1, 'print', raw)

@@ -25,6 +25,6 @@ do
   v1$, v3$, v4$ = max(0, $A1 - live), live, #held$
 end
 -- write
-call('ZREMRANGEBYSCORE', $K1, '-inf', int(now))
-for _, id in ipairs(held$) do call('ZADD', $K1, 'GT', int(now + $A2), id) end
+call('ZREMRANGEBYSCORE', $K1, '-inf', now)
+for _, id in ipairs(held$) do call('ZADD', $K1, 'GT', now + $A2, id) end
 if more$ then call('PEXPIRE', $K1, px($A2), 'GT') else call('PEXPIRE', $K1, px($A2)) end

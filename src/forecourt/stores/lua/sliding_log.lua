@@ -1,8 +1,10 @@
 -- Twin of core/sliding_log.py: take. Key: window, stamps. Arguments: limit, window, cost, shadow.
 -- compute
-local ok$, v1$, v2$, v3$, v4$, write$, mark$, last$ = 1, 0, 0, 0, 0
+local ok$, v1$, v2$, v3$, v4$, window$, write$, mark$, last$ = 1, 0, 0, 0, 0
 do
-  local limit, window, cost, hits, moved, first, last = $A1 + 0, $A2 + 0, $A3 + 0, 0, 0, 1
+  local limit, window, cost, refused = $N4
+  local hits, moved, first, last = 0, 0, 1
+  window$ = window
   local state = call('GET', $K1)
   local stamp = function(place) return (parse('<d', state, 8 * place + 1)) end
   if state then
@@ -31,7 +33,7 @@ do
   write$ = mark$
   local after = hits
   if cost > 0 and hits + cost > limit then
-    ok$ = $A4 + 0
+    ok$ = refused
     v2$ = cost > limit and -1 or stamp(first + hits + cost - limit - 1) + window - now
   elseif cost > 0 then
     after = hits + cost
@@ -49,6 +51,6 @@ do
   end
 end
 -- write
-if write$ then call('SET', $K1, write$, 'PX', px(last$ + $A2 - now)) end
+if write$ then call('SET', $K1, write$, 'PX', px(last$ + window$ - now)) end
 -- mark
-if mark$ then call('SET', $K1, mark$, 'PX', px(parse('<d', mark$, #mark$ - 7) + $A2 - now)) end
+if mark$ then call('SET', $K1, mark$, 'PX', px(parse('<d', mark$, #mark$ - 7) + window$ - now)) end

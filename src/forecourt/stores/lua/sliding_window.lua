@@ -1,8 +1,10 @@
 -- Twin of core/sliding_window.py: take. Key: start, current, previous, window. Arguments: limit, window, cost, shadow.
 -- compute
-local ok$, v1$, v2$, v3$, v4$, start$, previous$, write$, mark$ = 1, 0, 0, 0, 0, now, 0
+local ok$, v1$, v2$, v3$, v4$, start$, previous$, window$, write$, mark$ = 1, 0, 0, 0, 0, now, 0
 do
-  local limit, window, cost, current = $A1 + 0, $A2 + 0, $A3 + 0, 0
+  local limit, window, cost, refused = $N4
+  local current = 0
+  window$ = window
   local state = call('GET', $K1)
   if state then
     local kept
@@ -30,7 +32,7 @@ do
   write$ = mark$
   if cost > 0 then v2$ = wait(limit - cost) end
   if v2$ ~= 0 then
-    ok$ = $A4 + 0
+    ok$ = refused
   elseif cost > 0 then
     current = current + cost
     write$, v4$ = current, start$
@@ -43,11 +45,11 @@ do
 end
 -- write
 if write$ then
-  local state = pack('<dddd', start$, write$, previous$, $A2)
-  call('SET', $K1, state, 'PX', px(start$ + (write$ > 0 and 2 or 1) * $A2 - now))
+  local state = pack('<dddd', start$, write$, previous$, window$)
+  call('SET', $K1, state, 'PX', px(start$ + (write$ > 0 and 2 or 1) * window$ - now))
 end
 -- mark
 if mark$ then
-  local state = pack('<dddd', start$, mark$, previous$, $A2)
-  call('SET', $K1, state, 'PX', px(start$ + (mark$ > 0 and 2 or 1) * $A2 - now))
+  local state = pack('<dddd', start$, mark$, previous$, window$)
+  call('SET', $K1, state, 'PX', px(start$ + (mark$ > 0 and 2 or 1) * window$ - now))
 end

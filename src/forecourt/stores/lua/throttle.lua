@@ -2,8 +2,9 @@
 -- compute
 local ok$, v1$, v2$, v3$, v4$, v5$, v6$, span$, write$, rest$, mark$, mark_rest$ = 1, 0, 0, 0, 0, 0, 0
 do
-  local parts, cost, tat, rest, ahead = $A2 + 0, $A4 + 0, now, 0, 0
-  span$ = $A3 + ceil($A1 / parts)
+  local period, parts, max_delay, cost, refused = $N5
+  local tat, rest, ahead = now, 0, 0
+  span$ = max_delay + ceil(period / parts)
   local state = call('GET', $K1)
   if state then
     local written, span
@@ -25,11 +26,11 @@ do
   write$, rest$, v3$ = mark$, mark_rest$, ahead
   if cost == 0 then
     if ahead == 0 then v1$ = 1 end
-  elseif ahead > $A3 + 0 then
-    ok$ = $A5 + 0
-    v2$ = ahead - $A3
+  elseif ahead > max_delay then
+    ok$ = refused
+    v2$ = ahead - max_delay
   else
-    local units = rest + cost * $A1
+    local units = rest + cost * period
     write$, rest$ = tat + floor(units / parts), units % parts
     v3$ = write$ - now
     if rest$ > 0 then v3$ = v3$ + 1 end

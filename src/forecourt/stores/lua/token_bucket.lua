@@ -1,9 +1,10 @@
 -- Twin of core/token_bucket.py: take. Key: TAT, rest, span. Arguments: capacity, N, D, cost, shadow.
 -- compute
-local ok$, v1$, v2$, v3$, v4$, parts$, span$, write$, mark$ = 1, 0, 0, 0, 0, $A3 + 0
+local ok$, v1$, v2$, v3$, v4$, parts$, span$, write$, mark$ = 1, 0, 0, 0, 0
 do
-  local period, cost, debt = $A2 + 0, $A4 + 0, 0
-  local full = $A1 * period
+  local capacity, period, parts, cost, refused = $N5
+  local debt, full = 0, capacity * period
+  parts$ = parts
   span$ = ceil(full / parts$)
   local state = call('GET', $K1)
   if state then
@@ -24,8 +25,8 @@ do
   local after = debt + cost * period
   write$ = mark$
   if after > full then
-    ok$ = $A5 + 0
-    v2$ = cost > $A1 + 0 and -1 or ceil((after - full) / parts$)
+    ok$ = refused
+    v2$ = cost > capacity and -1 or ceil((after - full) / parts$)
     after = debt
   elseif cost > 0 then
     write$ = after

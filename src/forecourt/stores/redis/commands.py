@@ -6,6 +6,7 @@ ready piece of bytes, and the small integers that limits are made of are packed 
 
 import asyncio
 import hashlib
+import struct
 from collections.abc import Sequence
 from typing import Literal, Protocol, TypeAlias
 
@@ -80,6 +81,7 @@ class Packing:
 
 _packing = Packing()
 _packed_args: dict[tuple[Item, ...], bytes] = {}
+_packed_together: dict[tuple[int, ...], bytes] = {}
 
 
 def pack_args(args: tuple[Item, ...]) -> bytes:
@@ -93,6 +95,18 @@ def pack_args(args: tuple[Item, ...]) -> bytes:
             if len(_packed_args) >= _MOST_PACKED:
                 _packed_args.clear()
             _packed_args[args] = packed
+    return packed
+
+
+def pack_together(numbers: tuple[int, ...]) -> bytes:
+    """Return numbers as one item of eight bytes each, begun by the line end before it; they are remembered."""
+    packed = _packed_together.get(numbers)
+    if packed is None:
+        text = struct.pack(f"<{len(numbers)}q", *numbers)
+        packed = b"\r\n$%d\r\n%b" % (len(text), text)
+        if len(_packed_together) >= _MOST_PACKED:
+            _packed_together.clear()
+        _packed_together[numbers] = packed
     return packed
 
 
