@@ -64,6 +64,18 @@ class Peer(NamedTuple):
     work: Callable[[], Awaitable[object]]
     done: Done
 
+    async def publish_all(self, jobs: int, callers: int) -> float:
+        """Have so many callers publish so many jobs, each one after the other; return publications per second."""
+
+        async def call() -> None:
+            for _ in range(jobs // callers):
+                await self.publish()
+
+        await self.publish()
+        began = time.perf_counter()
+        await asyncio.gather(*(call() for _ in range(callers)))
+        return jobs // callers * callers / (time.perf_counter() - began)
+
     async def drain(self, jobs: int) -> float:
         """Publish so many jobs, start a worker, and return jobs per second from the first one run to the last."""
         for _ in range(jobs // 20):

@@ -24,7 +24,9 @@ import asyncio
 import importlib.resources
 import os
 import random
+import re
 from collections.abc import Sequence
+from struct import Struct
 from typing import TYPE_CHECKING, cast
 
 from forecourt.core.jobs import Status
@@ -41,6 +43,7 @@ ANSWER = 2.0
 
 _FIRST_IDLE, _LONGEST_IDLE = 0.002, 0.05
 _MOST_CLAIMED = 16
+_NUMBERS = Struct("<6q")
 _NAMES = (
     "publish",
     "claim",
@@ -57,10 +60,25 @@ _NAMES = (
 )
 
 
+_COMMENT = re.compile(r"^ *--.*\n", re.MULTILINE)
+_STATEMENT = re.compile(r"^(?=\w)(?!end\b)", re.MULTILINE)
+_DEFINES = re.compile(r"(?:local )?([\w, ]+) = ")
+
+
 def script(*names: str) -> Script:
-    """Return these files as one script."""
+    """Return the last of these files as a script, after what it uses of those before it."""
     folder = importlib.resources.files("forecourt.jobs") / "lua"
-    return Script("".join((folder / f"{name}.lua").read_text("utf-8") for name in names))
+    *before, last = [_COMMENT.sub("", (folder / f"{name}.lua").read_text("utf-8")) for name in names]
+    return Script(_after("".join(before), last))
+
+
+def _after(library: str, text: str) -> str:
+    """Return the text after those statements of the library that it uses, or they: each is made anew in every run."""
+    for statement in reversed(_STATEMENT.split(library)):
+        defined = found[1].split(", ") if (found := _DEFINES.match(statement)) else []
+        if not defined or any(re.search(rf"\b{name}\b", text) for name in defined):
+            text = statement + text
+    return text
 
 
 class ValkeyQueue:
@@ -91,15 +109,13 @@ class ValkeyQueue:
 
     async def publish(self, job: NewJob) -> Published:
         """Create the job unless there is one of this id; StoreOverloaded when the queue is full."""
-        times = (job.max_attempts, job.lease, job.delay, job.expires, job.ttl, job.max_queued)
-        told = await self._run("publish", job.id, job.owner, job.endpoint, job.fingerprint, job.envelope, *times)
+        numbers = _NUMBERS.pack(job.max_attempts, job.lease, job.delay, job.expires, job.ttl, job.max_queued)
+        told = await self._run("publish", job.id, job.owner, job.endpoint, job.fingerprint, job.envelope, numbers)
         if told is None:
             raise StoreOverloaded(f"the queue is full: {job.max_queued} jobs")
-        created, *fields = cast("list[Reply]", told)
-        if created != 1:
-            return Published(_record(fields), created=False)
-        at = int(_text(fields[0]))
-        record = Record(job.id, job.owner, job.endpoint, job.fingerprint, "queued", 0, at, at, "", -1.0, "")
+        if not isinstance(told, int):
+            return Published(_record(cast("list[Reply]", told)), created=False)
+        record = Record(job.id, job.owner, job.endpoint, job.fingerprint, "queued", 0, told, told, "", -1.0, "")
         return Published(record, created=True)
 
     async def claim(self, most: int) -> list[Claimed]:

@@ -3,7 +3,7 @@
 local claims = {}
 local start = function(id, token)
   local f = call('HMGET', key(id), 'attempts', 'lease', 'envelope')
-  claims[#claims + 1] = {id, token, f[1], f[2], f[3]}
+  claims[#claims + 1] = {id, token, f[1] or '0', f[2], f[3]}
 end
 
 for _, id in ipairs(call('ZRANGEBYSCORE', LEASES, '-inf', now, 'LIMIT', 0, 64)) do

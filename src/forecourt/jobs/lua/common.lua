@@ -1,7 +1,7 @@
--- Before every script of a queue. KEYS[1]: the queue's prefix. ARGV[1]: µs since the epoch, 0 for the server's time.
+-- Before every script of a queue, as far as it uses what is here. KEYS[1]: the queue's prefix. ARGV[1]: µs since the
+-- epoch, 0 for the server's time. A new job's record has no `attempts`, `changed` and `due` where they say nothing new.
 -- Twins of core/jobs.py: `again` of _again, `start` of claimed.
 local call, ceil, max, min = redis.call, math.ceil, math.max, math.min
-local int = function(n) return string.format('%.0f', n) end
 local P = KEYS[1]
 local given = ARGV[1] ~= '0'
 local now = ARGV[1] + 0
@@ -9,7 +9,15 @@ if not given then
   local time = call('TIME')
   now = time[1] * 1000000 + time[2]
 end
-local LATER, LEASES, DEAD, RING, WAITING = P .. ':later', P .. ':leases', P .. ':dead', P .. ':ring', P .. ':waiting'
+
+-- A number as digits, where it is joined to text: `call` writes out whole numbers by itself.
+local int = function(n) return string.format('%.0f', n) end
+
+local LATER = P .. ':later'
+local LEASES = P .. ':leases'
+local DEAD = P .. ':dead'
+local RING = P .. ':ring'
+local WAITING = P .. ':waiting'
 local key = function(id) return P .. ':job:' .. id end
 
 -- Nothing expires by the server's clock where the time is given.
@@ -31,7 +39,7 @@ local shown = function(id)
   local f = call('HMGET', key(id), 'owner', 'endpoint', 'fingerprint', 'state', 'attempts', 'created', 'changed',
     'reason', 'progress', 'note')
   if not f[4] then return nil end
-  return {id, f[1], f[2], f[3], f[4], f[5], f[6], f[7], f[8] or '', f[9] or '-1', f[10] or ''}
+  return {id, f[1], f[2], f[3], f[4], f[5] or '0', f[6], f[7] or f[6], f[8] or '', f[9] or '-1', f[10] or ''}
 end
 
 -- How many jobs stand in lines.
@@ -64,7 +72,7 @@ local over = function(id, state, reason)
   keep(id, call('HGET', key(id), 'ttl') + 0)
   if state == 'dead' then
     call('ZADD', DEAD, now, id)
-    call('ZREMRANGEBYSCORE', DEAD, '-inf', int(now - call('HGET', key(id), 'ttl')))
+    call('ZREMRANGEBYSCORE', DEAD, '-inf', now - call('HGET', key(id), 'ttl'))
   end
 end
 

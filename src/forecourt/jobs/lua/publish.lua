@@ -1,23 +1,23 @@
--- Arguments: id, owner, endpoint, fingerprint, envelope, max_attempts, lease, delay, expires, ttl, max_queued.
--- Returns 1 and the µs when it was made, or 0 and how the job that there is stands. The hot path: what the caller knows is
--- neither read again nor sent back.
+-- Arguments: id, owner, endpoint, fingerprint, envelope; max_attempts, lease, delay, expires, ttl, max_queued in one piece.
+-- Returns the µs when it was made, or how the job that there is stands. The hot path: what the caller knows is neither
+-- read again nor sent back.
 local id, owner = ARGV[2], ARGV[3]
 local record = key(id)
-if call('HSETNX', record, 'state', 'queued') == 0 then
-  local known = shown(id)
-  table.insert(known, 1, 0)
-  return known
-end
-if waiting() + call('ZCARD', LATER) + call('ZCARD', LEASES) >= ARGV[12] + 0 then
+if call('HSETNX', record, 'state', 'queued') == 0 then return shown(id) end
+local max_attempts, lease, delay, expires, ttl, max_queued = struct.unpack('<i8i8i8i8i8i8', ARGV[7])
+if waiting() + call('ZCARD', LATER) + call('ZCARD', LEASES) >= max_queued then
   call('HDEL', record, 'state')
   return false
 end
-local at, due = int(now), now + ARGV[9]
 call('HSET', record, 'owner', owner, 'endpoint', ARGV[4], 'fingerprint', ARGV[5], 'envelope', ARGV[6],
-  'max_attempts', ARGV[7], 'lease', ARGV[8], 'expires', ARGV[10], 'ttl', ARGV[11],
-  'attempts', 0, 'created', at, 'deadline', now + ARGV[10], 'due', due, 'changed', at)
-local kept = ARGV[10] + ARGV[11] + 2 * ARGV[8]
+  'max_attempts', max_attempts, 'lease', lease, 'expires', expires, 'ttl', ttl, 'created', now, 'deadline', now + expires)
+local kept = expires + ttl + 2 * lease
 keep(id, kept)
 own(id, owner, kept)
-if due <= now then enqueue(id, owner) else call('ZADD', LATER, due, id) end
-return {1, at}
+if delay == 0 then
+  enqueue(id, owner)
+else
+  call('HSET', record, 'due', now + delay)
+  call('ZADD', LATER, now + delay, id)
+end
+return now

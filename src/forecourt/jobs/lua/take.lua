@@ -20,11 +20,11 @@ local take = function(at)
     return {'over', 0, 0}
   end
   f = call('HMGET', key(id), 'due', 'deadline', 'lease', 'attempts')
-  if f[1] + 0 > now then return {'wait', 0, f[1] - now} end
+  if (f[1] or 0) + 0 > now then return {'wait', 0, f[1] - now} end
   call('ZREM', LATER, id)
   if f[2] + 0 <= now then
     over(id, 'failed', 'its time was over')
-    return {'told', f[4] + 0, 0}
+    return {'told', (f[4] or 0) + 0, 0}
   end
   local attempts = call('HINCRBY', key(id), 'attempts', 1)
   call('ZREM', OPEN, id)
