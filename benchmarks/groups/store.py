@@ -1,6 +1,7 @@
 """The store's client beside redis-py: the same script, the same keys, at 1, 8 and 64 tasks."""
 
 import itertools
+import struct
 
 import redis.asyncio
 
@@ -33,6 +34,7 @@ async def run(bench: Bench) -> list[Table]:
     kind, args = ours.admitting()[0].operation()
     source = compose_decision((kind,))
     sha, script = await client.script_load(source), Script(source)
+    packed, went = struct.pack(f"<{len(args)}q", *args), struct.pack("<q", 1)
     keys = [f"bench:{number}" for number in range(_CALLERS)]
     store, wire = store_at(url, SystemClock()), Client(url)
     await store.open()
@@ -47,13 +49,13 @@ async def run(bench: Bench) -> list[Table]:
             raise RuntimeError(f"the store answered {answer}")
 
     async def evalsha() -> None:
-        answer = await client.evalsha(sha, 1, f"redis-py:{next(callers)}", *args)
-        if answer[0] != 1:
+        answer = await client.evalsha(sha, 1, f"redis-py:{next(callers)}", packed)
+        if not answer.startswith(went):
             raise RuntimeError(f"the script answered {answer}")
 
     async def run_script() -> None:
-        answer = await wire.run(script, [f"client:{next(callers)}"], args)
-        if not isinstance(answer, list) or answer[0] != 1:
+        answer = await wire.run(script, [f"client:{next(callers)}"], [packed])
+        if not isinstance(answer, bytes) or not answer.startswith(went):
             raise RuntimeError(f"the script answered {answer!r}")
 
     works = [
