@@ -260,6 +260,8 @@ def _tiers(old: Mapping[str, object], new: Mapping[str, object]) -> str:
         before, after = old.get(tier), new.get(tier)
         if isinstance(before, Mapping) and isinstance(after, Mapping):
             words += [word for each in after if (word := _number(each, before.get(each), after[each]))]
-        elif after is not None:
+        elif after is None:
+            words.append(f"tier {tier} has no numbers of its own any more")
+        else:
             words.append(f"tier {tier} has numbers of its own")
     return "; ".join(words)

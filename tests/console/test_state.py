@@ -123,8 +123,8 @@ async def test_limited_callers_are_digests() -> None:
     assert "192.0.2" not in json.dumps(await service.state())
 
 
-async def test_a_call_that_a_later_one_replaced_is_refused_by_no_callers_limit() -> None:
-    """It is counted with its reason; that nobody called too often leaves no caller."""
+async def test_a_call_that_a_later_one_replaced_is_refused_by_its_limit() -> None:
+    """It is counted with the name of its limit, as every refusal is, and its caller is listed there."""
     quiet = Debounce(interval=1, edge="trailing", name="quiet", key="client")
     service = Service({**GUARDED, "saved": EndpointPolicy(rate_limit=quiet)}, Route("/saved", text, name="saved"))
     first = await Caller.begin(service.app, "/saved")
@@ -133,9 +133,9 @@ async def test_a_call_that_a_later_one_replaced_is_refused_by_no_callers_limit()
     assert [(await each.end()).status for each in (first, second)] == [409, 200]
     words = ("endpoint", "layer", "outcome", "detail", "status", "calls")
     assert [[each[word] for word in words] for each in await service.part("refusals")] == [
-        ["saved", "rate_limit", "refused", "debounce", 409, 1]
+        ["saved", "rate_limit", "refused", "quiet", 409, 1]
     ]
-    assert await service.part("limited") == []
+    assert [each["limit"] for each in await service.part("limited")] == ["quiet"]
 
 
 async def test_policies_come_with_their_source() -> None:

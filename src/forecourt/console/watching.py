@@ -115,11 +115,10 @@ class Watching:
             calls.add(now, (WHY, name, *told, problem.status))
 
     def _limited(self, name: str, exchange: Exchange, now: int, limits: str) -> None:
-        for shown in limits.split(","):
-            limited = self.limits.get((name, shown))
-            if limited is not None:
-                identity = limited.identity(exchange)
-                self.callers.add(now, (name, shown, identity[0], digest(*identity)))
+        known = {shown: self.limits[name, shown] for shown in limits.split(",") if (name, shown) in self.limits}
+        for shown, limited in known.items():
+            identity = limited.identity(exchange)
+            self.callers.add(now, (name, shown, identity[0], digest(*identity)))
 
 
 class WatchLayer:

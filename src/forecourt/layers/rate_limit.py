@@ -159,7 +159,7 @@ class RateLimitLayer:
         for limit, question, answer in told:
             if limit.kind == "debounce_trailing" and answer.values:
                 try:
-                    refusal = await self._wait_for_quiet(exchange, question, answer)
+                    refusal = await self._wait_for_quiet(exchange, limit, question, answer)
                 except StoreError as error:
                     return exchange.undecided(error)
                 if refusal:
@@ -177,7 +177,9 @@ class RateLimitLayer:
             exchange.runtime.settle([limit.give_back(question, answer) for limit, question, answer in delayed])
             raise
 
-    async def _wait_for_quiet(self, exchange: Exchange, question: Question, answer: Answer) -> Refusal | None:
+    async def _wait_for_quiet(
+        self, exchange: Exchange, limit: Limit, question: Question, answer: Answer
+    ) -> Refusal | None:
         """Wait until no later call came for the interval, then claim the run; refuse when one did."""
         claim = question._replace(kind="debounce_claim")
         wait = int(answer.values[1])
@@ -191,7 +193,7 @@ class RateLimitLayer:
             if claimed.degraded and not answer.degraded:
                 return None  # this process never saw the arrivals, so it cannot know of a later one
             wait = int(claimed.values[1])
-        exchange.decided("rate_limit", "refused", "debounce")
+        exchange.decided("rate_limit", "refused", limit.quota(exchange).name)
         return exchange.refuse(SUPERSEDED)
 
     def _limited(self, exchange: Exchange, receive: Receive, send: Send) -> Receive:
