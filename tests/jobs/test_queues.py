@@ -5,10 +5,11 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from forecourt.errors import ConfigError
-from forecourt.jobs.queue import Queue
+from forecourt.errors import ConfigError, StoreOverloaded
+from forecourt.jobs.memory import MemoryQueue
+from forecourt.jobs.queue import NewJob, Published, Queue
 from forecourt.testing import FakeClock
-from forecourt.testing_queues import Promise, queue_promises
+from forecourt.testing_queues import Promise, a_full_queue_says_so, queue_promises
 from tests.brokers import Pulsar
 from tests.jobs.queues import job, opened
 from tests.servers import Cluster, Valkey
@@ -63,3 +64,20 @@ async def test_a_broker_knows_no_delay(brokered: Queue) -> None:
     with pytest.raises(ConfigError):
         await brokered.publish(job("a", delay=5))
     assert await brokered.look("a") is None
+
+
+async def test_a_broken_promise_is_told(clock: FakeClock) -> None:
+    """A queue that drops what is too much does not pass for one that says that it is full."""
+
+    class Lossy(MemoryQueue):
+        """Says that it took a job for which it had no room."""
+
+        async def publish(self, job: NewJob) -> Published:
+            try:
+                return await super().publish(job)
+            except StoreOverloaded:
+                (record, *_) = await self.owned("ali", 1)
+                return Published(record, created=True)
+
+    with pytest.raises(AssertionError):
+        await a_full_queue_says_so(Lossy(clock), clock)
