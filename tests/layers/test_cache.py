@@ -7,11 +7,22 @@ import pytest
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from forecourt import Accounts, Cache, Credits, EndpointPolicy, FixedWindow, Ledger, Quota
+from forecourt import (
+    Accounts,
+    Cache,
+    Credits,
+    EndpointPolicy,
+    FixedWindow,
+    JobConfig,
+    Ledger,
+    PolicyMiddleware,
+    Quota,
+)
 from forecourt.core.caching.dates import written
-from forecourt.types import SECOND
-from tests.asgi import call, http
-from tests.callers import settle_down
+from forecourt.testing import FakeClock
+from forecourt.types import SECOND, Message, Receive, Scope, Send
+from tests.asgi import call, get, http
+from tests.callers import Caller, settle_down
 from tests.layers.records import Records
 
 ANN, BOB = (b"x-user", b"ann"), (b"x-user", b"bob")
@@ -75,6 +86,7 @@ async def test_without_a_ttl_the_response_says_how_long() -> None:
         {"cache_control": "private"},
         {"cache_control": "no-cache"},
         {"vary": "*"},
+        {"cache_control": "public", "age": "60"},
         {"set_cookie": "session=1"},
         {"cache_control": "public", "set_cookie": "session=1"},
         {"content_encoding": "gzip"},
@@ -84,7 +96,11 @@ async def test_without_a_ttl_the_response_says_how_long() -> None:
 async def test_what_is_not_kept(fields: dict[str, str]) -> None:
     """Each rule of the safe profile, whatever the ttl says."""
     records = Records(caching(), answer=saying(**fields))
-    assert await bodies(records) == [b"run 1", b"run 2"]
+    answers = [await records.get() for _ in range(2)]
+    assert [(answer.body, answer.headers["cache-status"]) for answer in answers] == [
+        (b"run 1", "forecourt; fwd=miss"),
+        (b"run 2", "forecourt; fwd=miss"),
+    ]
 
 
 @pytest.mark.parametrize("status", [201, 302, 404, 410, 500, 503])
@@ -442,6 +458,27 @@ async def test_revalidation_with_the_handler() -> None:
     assert (await records.get()).headers["x-run"] == "2"
 
 
+async def test_a_304_may_say_that_nothing_is_kept_any_more() -> None:
+    """Its caller is given what it confirms, and nobody waits for the next answer."""
+
+    def answer(request: Request, run: int) -> Response:
+        if "if-none-match" in request.headers:
+            return Response(status_code=304, headers={"etag": '"one"', "cache-control": "no-store"})
+        return Response(f"run {run}", headers={"etag": '"one"'})
+
+    records = Records(caching(), answer=answer)
+    await records.get()
+    records.clock.advance(61)
+    confirmed = await records.get()
+    assert (confirmed.status, confirmed.body, records.runs) == (200, b"run 1", 2)
+    records.go_on.clear()
+    both = [asyncio.create_task(records.get()) for _ in range(2)]
+    await settle_down()
+    assert records.runs == 4
+    records.go_on.set()
+    await asyncio.gather(*both)
+
+
 async def test_the_rfc_profile_guesses_and_revalidates() -> None:
     """Heuristic freshness (RFC 9111 §4.2.2), `no-cache` kept for validation, cookies no matter of the cache's."""
     records = Records(caching(None, profile="rfc9111"))
@@ -489,3 +526,89 @@ async def test_raw_paths_are_apart() -> None:
     assert await at(b"/records/1", scheme="https") == b"run 3"
     assert await at(b"/records/1", headers=[(b"host", b"TEST")]) == b"run 1"
     assert await at(b"/records/1", headers=[(b"host", b"other")]) == b"run 4"
+
+
+async def test_whoever_has_followed_three_in_vain_runs_by_itself() -> None:
+    """One leader after the other leaves: nobody waits for a fourth, and who came at the same time needs no turn."""
+    records = Records(caching())
+    records.go_on.clear()
+    calls = [asyncio.create_task(records.get()) for _ in range(5)]
+    await settle_down()
+    for leader in calls[:3]:
+        assert records.runs == calls.index(leader) + 1
+        leader.cancel()
+        await settle_down()
+    assert records.runs == 5
+    calls.append(asyncio.create_task(records.get()))
+    await settle_down()
+    assert records.runs == 6, "who comes now follows neither of them"
+    records.go_on.set()
+    assert [answer.body for answer in await asyncio.gather(*calls[3:])] == [b"run 4", b"run 5", b"run 6"]
+
+
+async def test_a_refresh_has_an_empty_request_whose_client_stays() -> None:
+    """A handler that reads its request, or listens for its client's leaving, does in the background as ever."""
+    seen: list[tuple[bytes, bool]] = []
+
+    async def app(_scope: Scope, receive: Receive, send: Send) -> None:
+        request = await receive()
+        leaving = asyncio.ensure_future(receive())
+        await settle_down()
+        seen.append((request["body"], leaving.done()))
+        leaving.cancel()
+        await Response(f"run {len(seen)}")(_scope, receive, send)
+
+    policy = caching(stale_while_revalidate=30)
+    clock = FakeClock()
+    config = JobConfig(endpoints={"get": policy}, routes={"get": "GET /"})
+    guarded = PolicyMiddleware(app, config, clock=clock)
+    bodies: list[bytes] = []
+    for seconds in (0, 61, 0):
+        clock.advance(seconds)
+        caller = await Caller.begin(guarded)
+        bodies.append((await caller.end()).body)
+    assert (bodies, seen) == ([b"run 1", b"run 1", b"run 2"], [(b"", False)] * 2)
+
+
+START = {"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"3")]}
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        [],
+        [{"type": "http.response.pathsend", "path": "/tmp/file"}],
+        [{"type": "http.response.zerocopysend", "file": 3}],
+        [{"type": "http.response.body", "body": b"abc", "more_body": True}, {"type": "http.response.trailers"}],
+    ],
+    ids=["nothing", "path", "descriptor", "trailers"],
+)
+async def test_what_is_no_whole_body_passes_and_is_not_kept(rest: list[Message]) -> None:
+    """An answer without its body, a file that the server is to send, trailers: all as it was said, each time anew."""
+    runs = 0
+
+    async def app(_scope: Scope, _receive: Receive, send: Send) -> None:
+        nonlocal runs
+        runs += 1
+        for message in (START, *rest):
+            await send(message)
+
+    guarded = PolicyMiddleware(app, JobConfig(endpoints={"get": caching()}, routes={"get": "GET /"}))
+    for number in (1, 2):
+        start, *others = (await get(guarded, "/")).messages
+        assert (start["status"], others, runs) == (200, rest, number)
+
+
+async def test_what_comes_beside_an_answer_passes_at_once() -> None:
+    """A push (HTTP/2) is no part of what is kept, and does not keep it from being kept."""
+    push: Message = {"type": "http.response.push", "path": "/style.css", "headers": []}
+
+    async def app(_scope: Scope, _receive: Receive, send: Send) -> None:
+        for message in (START, push, {"type": "http.response.body", "body": b"abc"}):
+            await send(message)
+
+    config = JobConfig(endpoints={"get": caching()}, routes={"get": "GET /"})
+    guarded = PolicyMiddleware(app, config, clock=FakeClock())
+    first, second = await get(guarded, "/"), await get(guarded, "/")
+    assert (push in first.messages, first.body) == (True, b"abc")
+    assert (len(second.messages), second.headers["cache-status"]) == (2, "forecourt; hit; ttl=60")

@@ -1,13 +1,16 @@
 """The cache of several processes over one store: trips, leads, the guarded tier, invalidation, and the store gone."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 from starlette.requests import Request
 from starlette.responses import Response
 
 from forecourt import Cache, EndpointPolicy, FixedWindow, Throttle
+from forecourt.core.cache import OTHER_NAMES
+from forecourt.stores.contract import Answer as Decided
+from forecourt.stores.contract import Question
 from forecourt.stores.lanes import LanedStore
 from forecourt.stores.memory import MemoryStore
 from forecourt.testing import FakeClock
@@ -391,3 +394,27 @@ async def test_values_are_made_once_for_all_processes() -> None:
     await both.pass_by(0.1)
     assert await caches[1].get_or_set("key", make, ttl=10, tags="t") == 7
     assert len(made) == 2
+
+
+async def test_a_store_that_never_says_the_same_fields_twice_is_a_miss() -> None:
+    """By which fields answers differ is asked for a few times only, then the handler runs."""
+
+    class Fickle(MemoryStore):
+        """Says of each look that the answers differ by another field."""
+
+        looks = 0
+
+        async def decide(self, questions: Sequence[Question]) -> list[Decided]:
+            answers = await super().decide(questions)
+            for place, question in enumerate(questions):
+                if question.kind == "cache_look":
+                    self.looks += 1
+                    names = b"x-%d" % self.looks
+                    answers[place] = answers[place]._replace(values=(OTHER_NAMES, 0, 0, 0, names, b"", b""))
+            return answers
+
+    clock = FakeClock()
+    store = Fickle(clock)
+    policy = EndpointPolicy(cache=Cache(ttl=60))
+    records = Records(policy, clock=clock, store=LanedStore(MemoryStore(clock), store))
+    assert ((await records.get()).body, store.looks) == (b"run 1", 5)
