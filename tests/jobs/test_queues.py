@@ -5,9 +5,11 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from forecourt.errors import ConfigError, StoreOverloaded
+from forecourt.errors import ConfigError, StoreDown, StoreOverloaded
 from forecourt.jobs.memory import MemoryQueue
 from forecourt.jobs.queue import NewJob, Published, Queue
+from forecourt.jobs.valkey import ValkeyQueue
+from forecourt.stores.redis.client import Client
 from forecourt.testing import FakeClock
 from forecourt.testing_queues import Promise, a_full_queue_says_so, queue_promises
 from tests.brokers import Pulsar
@@ -81,3 +83,16 @@ async def test_a_broken_promise_is_told(clock: FakeClock) -> None:
 
     with pytest.raises(AssertionError):
         await a_full_queue_says_so(Lossy(clock), clock)
+
+
+async def test_what_is_no_job_is_not_taken_for_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another version's scripts answer with other fields: nobody guesses which they are."""
+    client = Client("redis://localhost")
+    queue = ValkeyQueue(client, "fc", "q")
+
+    async def fewer(*_given: object, **_more: object) -> list[bytes]:
+        return [b"a", b"ali", b"work"]
+
+    monkeypatch.setattr(client, "run", fewer)
+    with pytest.raises(StoreDown, match="no job"):
+        await queue.look("a")
