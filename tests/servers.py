@@ -322,6 +322,17 @@ class Sentinel(Valkey):
             "sentinel failover-timeout": "service 1000",
         }
 
+    @property
+    def service_url(self) -> str:
+        """The URL of the store that it watches, by this sentinel alone, with the password."""
+        secret = f"?sentinel_password={self.password}" if self.password else ""
+        return f"redis+sentinel://{HOST}:{self.port}/service{secret}"
+
+    def watch(self, primary: Valkey) -> None:
+        """Have it name another primary from now on, of which no failover told it."""
+        self.ask("SENTINEL", "REMOVE", "service")
+        self.ask("SENTINEL", "MONITOR", "service", HOST, primary.port, 1)
+
     def _arguments(self) -> Sequence[str]:
         return ("--sentinel",)
 

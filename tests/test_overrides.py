@@ -14,9 +14,12 @@ from starlette.routing import Route
 from forecourt import (
     ConfigError,
     EndpointPolicy,
+    Extra,
     FixedWindow,
     JobConfig,
     Limits,
+    PolicyMiddleware,
+    Site,
     SlidingWindow,
     Throttle,
     TokenBucket,
@@ -32,7 +35,7 @@ from forecourt.stores.opening import store_at
 from forecourt.stores.redis.client import Client
 from forecourt.stores.redis.store import RedisStore
 from forecourt.testing import FakeClock
-from forecourt.types import SECOND, SystemClock
+from forecourt.types import SECOND, ASGIApp, SystemClock
 from tests.asgi import Answer as Answered
 from tests.asgi import get
 from tests.callers import settle_down
@@ -256,6 +259,50 @@ async def test_overrides_are_known_where_no_stack_listens() -> None:
     overridden.bind(orders)
     await orders.read()
     assert (overridden.of("read"), overridden.of("write")) == ((told,), ())
+
+
+async def test_an_override_for_which_a_layer_cannot_be_built_changes_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    """A layer of the app's own refuses to be built anew: what was in force stays, a line says why, calls go on."""
+    clock = FakeClock()
+    kept = MemoryStore(clock)
+    built: list[str] = []
+
+    def once(_: ASGIApp, site: Site) -> None:
+        if site.endpoint is not None and site.endpoint.name in built:
+            raise ConfigError("it is built once only")
+        built.append(site.endpoint.name if site.endpoint else "")
+
+    config = JobConfig(default=EndpointPolicy(rate_limit=FixedWindow(limit=1, window=60)), limit_overrides=True)
+    app = Starlette(routes=[Route("/", text, name="read")])
+    app.add_middleware(PolicyMiddleware, config=config, store=kept, clock=clock, extra=[Extra("rate_limit", once)])
+    assert (await get(app, "/")).status == 200
+    await Limits(config, kept, clock=clock).override("read", {"limit": 9}, lasts=50)
+    await look(clock)
+    assert "changed limits cannot be put in force: it is built once only" in caplog.text
+    assert (await get(app, "/")).status == 429
+
+
+async def test_a_process_that_starts_without_the_store_follows_later(caplog: pytest.LogCaptureFixture) -> None:
+    """It answers by its config, says so, and takes up what operators have ordered once the store is there."""
+    clock = FakeClock()
+
+    class Gone(MemoryStore):
+        gone = False
+
+        async def decide(self, questions: Sequence[Question]) -> list[Answer]:
+            if questions[0].kind == "key_list" and self.gone:
+                raise StoreDown("gone")
+            return await super().decide(questions)
+
+    kept = Gone(clock)
+    app, config = process(FixedWindow(limit=1, window=3600), kept, clock)
+    await Limits(config, kept, clock=clock).override("read", {"limit": 2}, lasts=1000)
+    kept.gone = True
+    assert [(await get(app, "/")).status for _ in range(2)] == [200, 429]
+    assert "operators' orders are not known yet: gone" in caplog.text
+    kept.gone = False
+    await look(clock)
+    assert [(await get(app, "/")).status for _ in range(2)] == [200, 429]
 
 
 @pytest.mark.parametrize("server", SERVERS)

@@ -15,20 +15,24 @@ from starlette.testclient import TestClient
 
 from forecourt import (
     ConfigError,
+    Encryption,
     EndpointPolicy,
     FixedWindow,
     FloodGuard,
     FloodGuardMiddleware,
     JobConfig,
+    Maintenance,
     PolicyMiddleware,
     RateLimitMiddleware,
     TokenBucket,
 )
 from forecourt.exchange import Exchange
 from forecourt.routing import RouteTable
+from forecourt.stores.contract import Answer, Settlement
 from forecourt.testing import FakeClock
 from forecourt.types import Message, Receive, Scope, Send
 from tests.asgi import call, get, http, websocket
+from tests.layers.sealed import Vault
 from tests.services import TWO_A_MINUTE, echo, starlette, text
 
 
@@ -325,3 +329,27 @@ async def test_the_clock_is_an_argument() -> None:
     assert (await get(app, "/")).status == 429
     clock.advance(0.000_001)
     assert (await get(app, "/")).status == 200
+
+
+async def test_layers_with_nothing_to_settle_settle_nothing() -> None:
+    """All that say so: the exchange does not ask them, and would hear nothing if it did."""
+    told: dict[str, list[Settlement]] = {}
+
+    def look(request: Request, _body: bytes) -> Response:
+        exchange: Exchange = request.state.forecourt
+        granted = [Answer("go", (1, 0, 0, 0), granted=True)]
+        for layer in exchange.chain.askers:
+            if not layer.settles:
+                told[type(layer).__name__] = list(layer.settlements(exchange, granted))
+        return PlainTextResponse("done")
+
+    service = Vault(
+        Encryption(response="required"),
+        answer=look,
+        config={"revocation": True},
+        maintenance=Maintenance(),
+        rate_limit=FixedWindow(limit=2, window=60),
+    )
+    assert (await service.get()).status == 200
+    names = ("AuthLayer", "AskedMaintenanceLayer", "RateLimitLayer", "EncryptionLayer")
+    assert told == {name: [] for name in names}

@@ -56,7 +56,7 @@ def test_a_typo_is_told_without_a_look_up(place: int, letter: str) -> None:
 
 
 async def test_a_key_says_who_is_calling() -> None:
-    """With the scopes, roles, tenant and tier of its record; scopes that it lacks are refused."""
+    """With the scopes, roles, tenant and tier of its record; scopes that it lacks are refused, and other prefixes."""
     text = made("fc", secrets.choice)
     record = kept(text, scopes=["read"], roles=["r"], tenant="acme", tier="gold")
     service = Guarded(Security(scopes={"read"}), api_keys=ApiKeys(keys=[record]), issuers=())
@@ -64,6 +64,9 @@ async def test_a_key_says_who_is_calling() -> None:
     assert answer.status == 200
     assert json.loads(answer.body) | {"name": "bob", "tenant": "acme", "tier": "gold"} == json.loads(answer.body)
     assert challenges(await service.showing()) == ['ApiKey realm="api", header="X-API-Key"']
+    ours = made("acme", secrets.choice)
+    named = Guarded(api_keys=ApiKeys(keys=[kept(text), kept(ours)], prefix="acme"))
+    assert [(await named.showing({"x-api-key": each})).status for each in (ours, text)] == [200, 401]
     lacking = Guarded(Security(scopes={"write"}), api_keys=ApiKeys(keys=[record]), issuers=())
     refused = await lacking.showing({"x-api-key": text})
     assert (refused.status, challenges(refused)) == (403, [])
@@ -248,6 +251,13 @@ async def test_a_store_that_does_not_answer(answer: Answer | None, status: int) 
     """503, as nobody can tell; a record that cannot be read is none."""
     service = Guarded(api_keys=ApiKeys(store=True), store=Gone(answer))
     assert (await service.showing({"x-api-key": made("fc", secrets.choice)})).status == status
+
+
+async def test_a_book_that_does_not_answer_is_not_empty() -> None:
+    """Operators are told that the keys are not known, also where a failure policy answers."""
+    for answer in (None, Answer("refuse", degraded=True)):
+        with pytest.raises(StoreDown):
+            await StoreBook(Gone(answer)).all()
 
 
 @pytest.mark.valkey

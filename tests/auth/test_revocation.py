@@ -5,12 +5,24 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 import pytest
+from starlette.applications import Starlette
+from starlette.background import BackgroundTask
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
-from forecourt import EndpointPolicy, FixedWindow, Revocations, Security, StoreDown
+from forecourt import (
+    EndpointPolicy,
+    Extra,
+    FixedWindow,
+    JobConfig,
+    PolicyMiddleware,
+    Revocations,
+    Security,
+    StoreDown,
+)
+from forecourt.exchange import exchange_of
 from forecourt.layers.ending import EVERY
 from forecourt.revocations import DAY
 from forecourt.stores.contract import Answer, Question, Settlement, Store
@@ -18,12 +30,13 @@ from forecourt.stores.failover import FailoverStore
 from forecourt.stores.memory import MemoryStore
 from forecourt.stores.redis.client import Client
 from forecourt.stores.redis.store import RedisStore
-from forecourt.testing import FakeClock
-from forecourt.types import SECOND
-from tests.asgi import http, websocket
+from forecourt.testing import FakeClock, FakeIssuer
+from forecourt.types import SECOND, ASGIApp, Message, Receive, Scope, Send
+from tests.asgi import call, http, websocket
 from tests.auth.service import Guarded, challenges, problem
 from tests.callers import Caller, settle_down
 from tests.servers import STARTING, Cluster
+from tests.services import text
 
 ISSUER = "https://issuer.example"
 on_both = pytest.mark.parametrize("stores", ["memory", pytest.param("valkey", marks=pytest.mark.valkey)], indirect=True)
@@ -329,3 +342,82 @@ async def test_a_token_that_ended_before_the_stream_began() -> None:
     await caller.end()
     assert caller.answer.kinds == ["websocket.accept", "websocket.close"]
     assert service.clock.now() == 1_700_003_610 * SECOND
+
+
+async def test_what_a_stream_does_after_its_end_is_not_cut_off() -> None:
+    """Its last message has left when its token expires: what the app still does it does to its end."""
+    after: list[str] = []
+    go_on = asyncio.Event()
+
+    async def afterwards() -> None:
+        await go_on.wait()
+        after.append("done")
+
+    async def said() -> AsyncIterator[str]:
+        yield "data: one\n\n"
+
+    async def short(_: Request) -> Response:
+        return StreamingResponse(said(), media_type="text/event-stream", background=BackgroundTask(afterwards))
+
+    service = Guarded(None, Route("/short", short, name="short"))
+    scope = http("/short", headers=[(b"authorization", f"Bearer {service.token()}".encode())])
+    caller = Caller(service.app, scope)
+    await settle_down()
+    assert caller.answer.messages[-1]["more_body"] is False
+    service.clock.advance(3610)
+    await settle_down()
+    go_on.set()
+    answer = await caller.end()
+    assert (answer.body, after) == (b"data: one\n\n", ["done"])
+
+
+async def test_a_websocket_that_the_app_denies_is_not_watched() -> None:
+    """The app's own answer to the handshake is no stream: it goes on to its end, whatever becomes of the token."""
+    go_on = asyncio.Event()
+
+    async def denies(socket: WebSocket) -> None:
+        await socket.send({"type": "websocket.http.response.start", "status": 403, "headers": []})
+        await go_on.wait()
+        await socket.send({"type": "websocket.http.response.body", "body": b"not you"})
+
+    service = Guarded(None, WebSocketRoute("/denied", denies, name="denied"))
+    scope = websocket("/denied")
+    scope["headers"] = [*scope["headers"], (b"authorization", f"Bearer {service.token()}".encode())]
+    caller = Caller(service.app, scope)
+    await settle_down()
+    service.clock.advance(3610)
+    await settle_down()
+    go_on.set()
+    answer = await caller.end()
+    assert (answer.status, answer.body) == (403, b"not you")
+    assert answer.kinds == ["websocket.http.response.start", "websocket.http.response.body"]
+
+
+async def test_a_layer_of_ones_own_is_still_told_how_a_stream_begins() -> None:
+    """Whoever listened before auth did hears of the response too, and listens on when the call is over."""
+    begun: list[str] = []
+
+    class Listening:
+        """Stands above auth."""
+
+        def __init__(self, app: ASGIApp) -> None:
+            self.app = app
+
+        async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+            exchange = exchange_of(scope)
+            exchange.begins = self.hear
+            await self.app(scope, receive, send)
+            assert exchange.begins == self.hear
+
+        def hear(self, message: Message) -> None:
+            begun.append(message["type"])
+
+    clock = FakeClock()
+    issuer = FakeIssuer(clock=clock, algorithm="HS256")
+    config = JobConfig(default=EndpointPolicy(security=Security()), issuers=[issuer.policy])
+    app = Starlette(routes=[Route("/", text, name="text")])
+    above = Extra("security", lambda app, _: Listening(app))
+    app.add_middleware(PolicyMiddleware, config=config, clock=clock, extra=[above])
+    scope = http("/", headers=[(b"authorization", f"Bearer {issuer.token()}".encode())])
+    assert (await call(app, scope)).status == 200
+    assert begun == ["http.response.start"]

@@ -30,7 +30,7 @@ class Receiver:
         self.bodies: list[bytes] = []
         self.hold = asyncio.Event()
         self.hold.set()
-        self._says = says
+        self.says = says
         self._location = location
         self._tls = tls
         self.port = 0
@@ -57,7 +57,7 @@ class Receiver:
             self.lines.append(head[0])
             await self.hold.wait()
             status = self.answers.pop(0) if self.answers else 204
-            writer.write(self._says or f"HTTP/1.1 {status} Said\r\nlocation: {self._location}\r\n\r\n".encode())
+            writer.write(self.says or f"HTTP/1.1 {status} Said\r\nlocation: {self._location}\r\n\r\n".encode())
             await writer.drain()
         except (OSError, asyncio.IncompleteReadError):
             pass

@@ -5,10 +5,13 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from forecourt.errors import ConfigError
-from forecourt.jobs.queue import Queue
+from forecourt.errors import ConfigError, StoreDown, StoreOverloaded
+from forecourt.jobs.memory import MemoryQueue
+from forecourt.jobs.queue import NewJob, Published, Queue
+from forecourt.jobs.valkey import ValkeyQueue
+from forecourt.stores.redis.client import Client
 from forecourt.testing import FakeClock
-from forecourt.testing_queues import Promise, queue_promises
+from forecourt.testing_queues import Promise, a_full_queue_says_so, queue_promises
 from tests.brokers import Pulsar
 from tests.jobs.queues import job, opened
 from tests.servers import Cluster, Valkey
@@ -63,3 +66,33 @@ async def test_a_broker_knows_no_delay(brokered: Queue) -> None:
     with pytest.raises(ConfigError):
         await brokered.publish(job("a", delay=5))
     assert await brokered.look("a") is None
+
+
+async def test_a_broken_promise_is_told(clock: FakeClock) -> None:
+    """A queue that drops what is too much does not pass for one that says that it is full."""
+
+    class Lossy(MemoryQueue):
+        """Says that it took a job for which it had no room."""
+
+        async def publish(self, job: NewJob) -> Published:
+            try:
+                return await super().publish(job)
+            except StoreOverloaded:
+                (record, *_) = await self.owned("ali", 1)
+                return Published(record, created=True)
+
+    with pytest.raises(AssertionError):
+        await a_full_queue_says_so(Lossy(clock), clock)
+
+
+async def test_what_is_no_job_is_not_taken_for_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another version's scripts answer with other fields: nobody guesses which they are."""
+    client = Client("redis://localhost")
+    queue = ValkeyQueue(client, "fc", "q")
+
+    async def fewer(*_given: object, **_more: object) -> list[bytes]:
+        return [b"a", b"ali", b"work"]
+
+    monkeypatch.setattr(client, "run", fewer)
+    with pytest.raises(StoreDown, match="no job"):
+        await queue.look("a")

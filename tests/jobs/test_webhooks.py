@@ -426,3 +426,16 @@ async def test_a_watch_of_what_never_was_ends() -> None:
     await deliveries.run(JobRequest("webhooks", "POST", "/", b"", "", "https", (), b"", delivery=watch), send)
     assert sent[0]["status"] == 204
     assert (await queues.queue("webhooks").depth())["delayed"] == 0
+
+
+async def test_an_answer_that_is_none_is_no_delivery(caplog: pytest.LogCaptureFixture) -> None:
+    """What the receiver said is not HTTP: the reason is logged, and the message comes again."""
+    caplog.set_level("INFO", "forecourt")
+    service = reports()
+    async with Receiver(says=b"nonsense\r\n\r\n") as receiver:
+        await service.post("/reports/a", None, (TO, receiver.url.encode()))
+        await pushed(service, receiver, 1)
+        receiver.says = None
+        await pushed(service, receiver, 2)
+        assert len({head["webhook-id"] for head in receiver.heads}) == 1
+    assert "attempt 1: the answer is not HTTP/1.1" in caplog.text

@@ -9,6 +9,7 @@ from forecourt.errors import StoreError
 from forecourt.jobs.envelope import Envelopes, JobRequest
 from forecourt.jobs.memory import MemoryQueue
 from forecourt.jobs.queue import Record
+from forecourt.jobs.results import JobResult
 from forecourt.jobs.valkey import ValkeyQueue
 from forecourt.jobs.worker import Notes, RunJob, Worker
 from forecourt.policies.keys import KeyRing
@@ -161,3 +162,28 @@ async def test_a_queue_that_comes_back_is_worked_on(valkey: Valkey, caplog: pyte
     assert told == ["succeeded"]
     await worker.drain(1)
     await queue.close()
+
+
+async def test_a_handler_that_listens_is_told_of_the_end_when_it_has_answered() -> None:
+    """Of a disconnect, as servers tell it; what is sent beside the answer is no part of the result."""
+    heard: list[str] = []
+
+    async def listens(_: JobRequest, _s: Scope, receive: Receive, send: Send, _t: Callable[[Notes], None]) -> None:
+        heard.append((await receive())["type"])
+        listening = asyncio.ensure_future(receive())
+        await send({"type": "http.response.start", "status": 200})
+        await send({"type": "http.response.push", "path": "/style.css"})
+        await settle_down()
+        assert not listening.done()
+        await send({"type": "http.response.body", "body": b"done"})
+        heard.append((await listening)["type"])
+
+    works = Works(listens)
+    works.worker.start()
+    await works.publish()
+    await settle_down()
+    assert (heard, works.told) == (["http.request", "http.disconnect"], [("a", "", 200)])
+    kept = await works.queue.result("a")
+    assert kept is not None
+    assert JobResult.read(ENVELOPES.result("a", "work", kept, "", at_rest=False)).body == b"done"
+    await works.worker.drain(0)

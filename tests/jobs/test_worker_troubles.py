@@ -1,7 +1,7 @@
 """The worker whose queue, or whose listener, fails now and then."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 
@@ -9,8 +9,9 @@ from forecourt.errors import StoreDown
 from forecourt.jobs.envelope import JobRequest
 from forecourt.jobs.memory import MemoryQueue
 from forecourt.jobs.queue import Claimed, Ending, Held, Record
-from forecourt.jobs.worker import Worker
+from forecourt.jobs.worker import Notes, Worker
 from forecourt.testing import FakeClock
+from forecourt.types import Receive, Scope, Send
 from tests.callers import settle_down
 from tests.jobs.queues import job
 from tests.jobs.test_worker import ENVELOPES, REQUEST, Works, answers, for_ever
@@ -232,3 +233,51 @@ async def test_a_listener_that_fails_does_not_stop_the_worker(caplog: pytest.Log
     assert "could not be ended" in caplog.text
     assert repr(worker) == "<Worker, 0 of 16 at work>"
     await worker.drain(0)
+
+
+async def test_of_a_death_that_was_undone_meanwhile_nobody_is_told() -> None:
+    """An operator gave the dead job another try before the worker had looked: it is told of once, by its end."""
+    works = Works(answers)
+    works.queue = queue = Slow(works.clock)
+    works.worker = Worker(queue, ENVELOPES, answers, works._ended, works.clock)
+    await works.publish()
+    await MemoryQueue.claim(queue, 1)
+    works.clock.advance(10)
+    works.worker.start()
+    await settle_down()
+    assert await queue.redrive("a") is not None
+    queue.answer.set()
+    for _ in range(10):
+        works.clock.advance(0.1)
+        await settle_down()
+    assert works.told == [("a", "", 200)]
+    await works.worker.drain(0)
+
+
+async def test_a_job_that_is_given_out_twice_at_once_is_run_once() -> None:
+    """The second claim counts, as ever: the first has not begun by then, and does not begin any more."""
+
+    class Twice(MemoryQueue):
+        """Gives each job out twice, as a broker may."""
+
+        async def claim(self, most: int) -> list[Claimed]:
+            return [again for claimed in await super().claim(most) for again in (claimed, claimed)]
+
+    runs: list[int] = []
+
+    async def counts(
+        job: JobRequest, scope: Scope, receive: Receive, send: Send, told: Callable[[Notes], None]
+    ) -> None:
+        runs.append(1)
+        await answers(job, scope, receive, send, told)
+
+    works = Works(counts)
+    works.queue = Twice(works.clock)
+    works.worker = Worker(works.queue, ENVELOPES, counts, works._ended, works.clock, concurrency=2)
+    works.worker.start()
+    await works.publish()
+    assert (len(runs), works.told) == (1, [("a", "", 200)])
+    assert repr(works.worker) == "<Worker, 0 of 2 at work>"
+    await works.publish("b")
+    assert len(runs) == 2
+    await works.worker.drain(0)

@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from forecourt import Cache, CircuitBreaker, EndpointPolicy, JobConfig, Offload, PolicyMiddleware
+from forecourt import Cache, CircuitBreaker, EndpointPolicy, JobConfig, Offload, PolicyMiddleware, Timeout
 from forecourt.stores.memory import MemoryStore
 from forecourt.testing import FakeClock
 from forecourt.types import ASGIApp
@@ -53,12 +53,12 @@ async def test_a_stale_answer_is_given_while_the_breaker_is_open() -> None:
 class Reports:
     """`POST /reports` runs at once, as no caller prefers otherwise; when its breaker is open it is a job."""
 
-    def __init__(self, fallback: Literal["stale", "offload"] | None) -> None:
+    def __init__(self, fallback: Literal["stale", "offload"] | None, **more: object) -> None:
         self.clock = FakeClock()
         self.says = 200
         self.runs = 0
         breaker = CircuitBreaker(fail_max=1, reset_timeout=60, jitter=0, fallback=fallback)
-        policy = EndpointPolicy(circuit_breaker=breaker, offload=Offload(mode="prefer", max_attempts=1))
+        policy = EndpointPolicy(circuit_breaker=breaker, offload=Offload(mode="prefer", max_attempts=1), **more)  # type: ignore[arg-type]  # the tests' own words
         self.config = JobConfig(default=EndpointPolicy(), endpoints={"report": policy})
         api = FastAPI()
         api.add_middleware(PolicyMiddleware, config=self.config, clock=self.clock, store=MemoryStore(self.clock))
@@ -77,9 +77,13 @@ class Reports:
         return await call(self.app, scope, {"type": "http.request", "body": body})
 
 
-async def test_a_job_is_accepted_while_the_breaker_is_open() -> None:
-    """202 and a place to look; the job runs below the breaker, and what is no job is still refused."""
-    service = Reports("offload")
+@pytest.mark.parametrize("between", [{}, {"timeout": Timeout(seconds=5)}], ids=["next", "apart"])
+async def test_a_job_is_accepted_while_the_breaker_is_open(between: dict[str, object]) -> None:
+    """202 and a place to look; the job runs below the breaker, and what is no job is still refused.
+
+    Whatever stands between the breaker and the layer that makes jobs.
+    """
+    service = Reports("offload", **between)
     assert (await service.post()).body == b"run 1 of 3"
     service.says = 503
     assert (await service.post()).status == 503

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
 from forecourt import Accounts, Cache, Credits, EndpointPolicy, FixedWindow, Ledger, Quota
 from forecourt.core.caching.dates import written
@@ -75,6 +75,7 @@ async def test_without_a_ttl_the_response_says_how_long() -> None:
         {"cache_control": "private"},
         {"cache_control": "no-cache"},
         {"vary": "*"},
+        {"cache_control": "public", "age": "60"},
         {"set_cookie": "session=1"},
         {"cache_control": "public", "set_cookie": "session=1"},
         {"content_encoding": "gzip"},
@@ -84,7 +85,11 @@ async def test_without_a_ttl_the_response_says_how_long() -> None:
 async def test_what_is_not_kept(fields: dict[str, str]) -> None:
     """Each rule of the safe profile, whatever the ttl says."""
     records = Records(caching(), answer=saying(**fields))
-    assert await bodies(records) == [b"run 1", b"run 2"]
+    answers = [await records.get() for _ in range(2)]
+    assert [(answer.body, answer.headers["cache-status"]) for answer in answers] == [
+        (b"run 1", "forecourt; fwd=miss"),
+        (b"run 2", "forecourt; fwd=miss"),
+    ]
 
 
 @pytest.mark.parametrize("status", [201, 302, 404, 410, 500, 503])
@@ -357,50 +362,12 @@ async def test_patience_ends() -> None:
     await asyncio.gather(*calls)
 
 
-async def test_streams_stay_streams() -> None:
-    """Each part passes as it comes, is kept up to `max_body`, and given again as one."""
-    parts = [b"one", b"two"]
-
-    def stream(_: Request, __: int) -> Response:
-        async def body() -> object:
-            for part in parts:
-                yield part
-
-        return StreamingResponse(body())  # type: ignore[arg-type]  # an async generator
-
-    records = Records(caching(max_body=6), answer=stream)
-    first, second = await records.get(), await records.get()
-    assert [message.get("body") for message in first.messages[1:]] == [b"one", b"two", b""]
-    assert [message.get("body") for message in second.messages[1:]] == [b"onetwo"]
-    assert second.headers["content-length"] == "6"
-    parts.append(b"!")
-    large = Records(caching(max_body=6), answer=stream)
-    assert (await large.get()).body == (await large.get()).body == b"onetwo!"
-    assert large.runs == 2
-
-
 async def test_a_hit_is_not_copied() -> None:
     """The body that is sent is the object that is kept."""
     records = Records(caching())
     await records.get()
     one, two = await records.get(), await records.get()
     assert one.messages[1]["body"] is two.messages[1]["body"]
-
-
-async def test_an_answer_that_ends_early_is_not_kept() -> None:
-    """Its length is not what it said."""
-
-    async def app(scope: object, receive: object, send: object) -> None:
-        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"9")]})  # type: ignore[operator]  # ASGI
-        await send({"type": "http.response.body", "body": b"short"})  # type: ignore[operator]  # ASGI
-
-    class Short(Response):
-        __call__ = staticmethod(app)
-
-    records = Records(caching(), answer=lambda _, __: Short())
-    await records.get()
-    await records.get()
-    assert records.runs == 2
 
 
 @pytest.mark.parametrize(("refund_on", "left"), [(frozenset[str](), 7), (frozenset({"hit"}), 9)])
@@ -440,6 +407,27 @@ async def test_revalidation_with_the_handler() -> None:
     assert (again.status, again.body, again.headers["x-run"], again.headers["age"]) == (200, b"one", "2", "0")
     assert seen == [None, '"one"']
     assert (await records.get()).headers["x-run"] == "2"
+
+
+async def test_a_304_may_say_that_nothing_is_kept_any_more() -> None:
+    """Its caller is given what it confirms, and nobody waits for the next answer."""
+
+    def answer(request: Request, run: int) -> Response:
+        if "if-none-match" in request.headers:
+            return Response(status_code=304, headers={"etag": '"one"', "cache-control": "no-store"})
+        return Response(f"run {run}", headers={"etag": '"one"'})
+
+    records = Records(caching(), answer=answer)
+    await records.get()
+    records.clock.advance(61)
+    confirmed = await records.get()
+    assert (confirmed.status, confirmed.body, records.runs) == (200, b"run 1", 2)
+    records.go_on.clear()
+    both = [asyncio.create_task(records.get()) for _ in range(2)]
+    await settle_down()
+    assert records.runs == 4
+    records.go_on.set()
+    await asyncio.gather(*both)
 
 
 async def test_the_rfc_profile_guesses_and_revalidates() -> None:
@@ -489,3 +477,21 @@ async def test_raw_paths_are_apart() -> None:
     assert await at(b"/records/1", scheme="https") == b"run 3"
     assert await at(b"/records/1", headers=[(b"host", b"TEST")]) == b"run 1"
     assert await at(b"/records/1", headers=[(b"host", b"other")]) == b"run 4"
+
+
+async def test_whoever_has_followed_three_in_vain_runs_by_itself() -> None:
+    """One leader after the other leaves: nobody waits for a fourth, and who came at the same time needs no turn."""
+    records = Records(caching())
+    records.go_on.clear()
+    calls = [asyncio.create_task(records.get()) for _ in range(5)]
+    await settle_down()
+    for leader in calls[:3]:
+        assert records.runs == calls.index(leader) + 1
+        leader.cancel()
+        await settle_down()
+    assert records.runs == 5
+    calls.append(asyncio.create_task(records.get()))
+    await settle_down()
+    assert records.runs == 6, "who comes now follows neither of them"
+    records.go_on.set()
+    assert [answer.body for answer in await asyncio.gather(*calls[3:])] == [b"run 4", b"run 5", b"run 6"]

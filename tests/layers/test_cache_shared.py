@@ -1,13 +1,16 @@
 """The cache of several processes over one store: trips, leads, the guarded tier, invalidation, and the store gone."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 from starlette.requests import Request
 from starlette.responses import Response
 
 from forecourt import Cache, EndpointPolicy, FixedWindow, Throttle
+from forecourt.core.cache import OTHER_NAMES
+from forecourt.stores.contract import Answer as Decided
+from forecourt.stores.contract import Question
 from forecourt.stores.lanes import LanedStore
 from forecourt.stores.memory import MemoryStore
 from forecourt.testing import FakeClock
@@ -457,3 +460,59 @@ async def test_who_fails_to_make_a_value_gives_its_lead_back() -> None:
     await settle_down()
     assert other.done()
     assert await other == 1
+
+
+class Fickle(MemoryStore):
+    """Says of so many looks that the answers differ by another field each time, of the last that they do not differ."""
+
+    def __init__(self, clock: FakeClock, most: int) -> None:
+        super().__init__(clock)
+        self.looks = 0
+        self._most = most
+
+    async def decide(self, questions: Sequence[Question]) -> list[Decided]:
+        """Answer; of a look that is not to be believed the store takes no note."""
+        looks = [place for place, each in enumerate(questions) if each.kind == "cache_look"]
+        self.looks += len(looks)
+        if not looks or self.looks > self._most:
+            return await super().decide(questions)
+        names = b"x-%d" % self.looks if self.looks < self._most else b""
+        odd = Decided("go", (OTHER_NAMES, 0, 0, 0, names, b"", b""), granted=True)
+        answers = await super().decide([each for each in questions if each.kind != "cache_look"])
+        return [*answers[: looks[0]], odd, *answers[looks[0] :]]
+
+
+def fickle(most: int) -> tuple[Fickle, Records, Records]:
+    """Build two processes over such a store."""
+    clock = FakeClock()
+    store = Fickle(clock, most)
+    policy = EndpointPolicy(cache=Cache(ttl=60))
+    one, two = (Records(policy, clock=clock, store=LanedStore(MemoryStore(clock), store)) for _ in range(2))
+    return store, one, two
+
+
+async def test_a_store_that_never_says_the_same_fields_twice_is_a_miss() -> None:
+    """By which fields answers differ is asked for a few times only, then the handler runs."""
+    store, records, _ = fickle(100)
+    assert ((await records.get()).body, store.looks) == (b"run 1", 5)
+
+
+async def test_a_lead_that_only_the_last_look_was_given_is_kept() -> None:
+    """As any other, for as long as the handler runs: nobody else runs it meanwhile."""
+    store, one, two = fickle(4)
+    one.go_on.clear()
+    first = asyncio.create_task(one.get())
+    await settle_down()
+    assert (one.runs, store.looks) == (1, 5)
+    for _ in range(400):
+        one.clock.advance(0.025)
+        await settle_down()
+    second = asyncio.create_task(two.get())
+    await settle_down()
+    assert two.runs == 0
+    one.go_on.set()
+    assert (await first).body == b"run 1"
+    for _ in range(8):
+        one.clock.advance(0.025)
+        await settle_down()
+    assert ((await second).body, two.runs) == (b"run 1", 0)

@@ -11,9 +11,18 @@ from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
-from forecourt import CircuitBreaker, CircuitBreakerMiddleware, Concurrency, ConfigError, EndpointPolicy, JobConfig
+from forecourt import (
+    CircuitBreaker,
+    CircuitBreakerMiddleware,
+    Concurrency,
+    ConfigError,
+    EndpointPolicy,
+    JobConfig,
+    PolicyMiddleware,
+)
 from forecourt.layers.circuit_breaker import OPEN
 from forecourt.testing import FakeClock
+from forecourt.types import Message, Receive, Scope, Send
 from tests.asgi import Answer, call, get, http, websocket
 from tests.callers import Caller
 from tests.layers.working import Service
@@ -254,3 +263,38 @@ def test_a_fallback_needs_its_layer() -> None:
     assert OPEN == "circuit open"
     with pytest.raises(ConfigError, match="fallback"):
         JobConfig(endpoints={"work": {"circuit_breaker": {"fallback": "old"}}})  # type: ignore[dict-item]
+
+
+async def test_a_response_with_trailers_ends_with_the_last_of_them() -> None:
+    """A probe that is answered so has not succeeded before; then it has, whatever the app does afterwards."""
+    steps = asyncio.Queue[Message]()
+
+    async def bare(_scope: Scope, _receive: Receive, send: Send) -> None:
+        while True:
+            await send(await steps.get())
+            steps.task_done()
+
+    clock = FakeClock()
+    breaker = CircuitBreaker(name="dependency", fail_max=1, jitter=0)
+    config = JobConfig(endpoints={"work": EndpointPolicy(circuit_breaker=breaker)}, routes={"work": "GET /"})
+    app = PolicyMiddleware(bare, config, clock=clock)
+    failed = await Caller.begin(app)
+    for message in ({"type": "http.response.start", "status": 500}, {"type": "http.response.body"}):
+        steps.put_nowait(message)
+    await steps.join()
+    await failed.cancel()
+    assert config.breaker("dependency").state == "open"
+    clock.advance(30)
+    probe = await Caller.begin(app)
+    seen = []
+    for message in (
+        {"type": "http.response.start", "status": 200, "trailers": True},
+        {"type": "http.response.body"},
+        {"type": "http.response.trailers", "more_trailers": True},
+        {"type": "http.response.trailers"},
+    ):
+        steps.put_nowait(message)
+        await steps.join()
+        seen.append(config.breaker("dependency").state)
+    await probe.cancel()
+    assert [state == "closed" for state in seen] == [False, False, False, True]

@@ -1,18 +1,21 @@
 """The endpoint that ran is the one whose policies were enforced."""
 
 import contextlib
+from collections.abc import AsyncIterator
 
 import pytest
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from forecourt import EndpointPolicy, FloodGuard, JobConfig, PolicyMiddleware
+from forecourt.errors import CircuitOpen
 from forecourt.types import ASGIApp, Receive, Scope, Send
 from tests.asgi import get
-from tests.services import TWO_A_MINUTE, text
+from tests.callers import Caller
+from tests.services import TWO_A_MINUTE, starlette, text
 
 
 async def test_the_endpoint_that_ran_is_checked(caplog: pytest.LogCaptureFixture) -> None:
@@ -79,3 +82,23 @@ async def test_a_path_that_a_convertor_cannot_bear_is_counted() -> None:
         with contextlib.suppress(ValueError):
             statuses.append((await get(app, "/r/" + "9" * 5000)).status)
     assert statuses[-1:] == [429]
+
+
+async def test_a_breaker_that_opens_in_the_middle_of_an_answer_breaks_it_off() -> None:
+    """Nobody is answered twice: what the handler raises goes on to the server, and no 503 follows what has begun."""
+
+    async def parts() -> AsyncIterator[bytes]:
+        yield b"one"
+        raise CircuitOpen("payments", 7)
+
+    async def late(_: Request) -> Response:
+        return StreamingResponse(parts())
+
+    app = starlette(JobConfig(default=EndpointPolicy()), Route("/", late, name="late"))
+    caller = await Caller.begin(app)
+    with pytest.raises(CircuitOpen):
+        await caller.end()
+    assert (caller.status, caller.answer.messages[1:]) == (
+        200,
+        [{"type": "http.response.body", "body": b"one", "more_body": True}],
+    )

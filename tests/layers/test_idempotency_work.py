@@ -382,3 +382,38 @@ async def test_who_receives_after_the_end_is_told_of_a_disconnect() -> None:
     app = PolicyMiddleware(lingering, config=config)
     answer = await call(app, http("/", "POST", headers=[(b"idempotency-key", b'"one"')]))
     assert (answer.status, kinds) == (201, ["http.request", "http.disconnect"])
+
+
+async def test_who_listens_beside_the_answer_hears_nothing_before_its_end() -> None:
+    """The rest of a request is read before the last byte; that the client then left waits until the answer is whole."""
+    parts: asyncio.Queue[Message] = asyncio.Queue()
+    takes, heard = asyncio.Event(), []
+
+    async def receive() -> Message:
+        return await parts.get()
+
+    async def send(message: Message) -> None:
+        if message["type"] == "http.response.body":
+            await takes.wait()
+
+    async def deaf(_scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        answering = asyncio.ensure_future(send({"type": "http.response.body", "body": b"done"}))
+        await asyncio.sleep(0)  # it reads the rest of the request by now
+        listening = asyncio.ensure_future(receive())
+        listening.add_done_callback(lambda _: heard.append("listener"))
+        await answering
+        heard.append("answered")
+        assert await listening == {"type": "http.disconnect"}
+
+    policy = EndpointPolicy(idempotency=Idempotency(key="client"))
+    app = PolicyMiddleware(deaf, config=JobConfig(endpoints={"do": policy}, routes={"do": "POST /"}))
+    calling = asyncio.ensure_future(app(keyed(), receive, send))
+    await settle_down()
+    parts.put_nowait({"type": "http.request", "body": b"{}", "more_body": False})
+    parts.put_nowait({"type": "http.disconnect"})
+    await settle_down()
+    assert (parts.empty(), heard) == (True, [])
+    takes.set()
+    await calling
+    assert sorted(heard) == ["answered", "listener"]

@@ -1,7 +1,7 @@
 """All observers together: everything is seen, nothing leaks, one failure is one error, and the hook is told."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -13,6 +13,7 @@ from starlette.routing import Route
 from forecourt import (
     ApiKeys,
     Cache,
+    Concurrency,
     ConfigError,
     Decision,
     EndpointPolicy,
@@ -25,9 +26,12 @@ from forecourt import (
     Telemetry,
     Tracing,
 )
+from forecourt.stores.contract import Answer as Decided
+from forecourt.stores.contract import Question
+from forecourt.stores.memory import MemoryStore
 from forecourt.telemetry import extras
 from forecourt.testing import FakeClock
-from forecourt.types import ASGIApp, Message
+from forecourt.types import SECOND, ASGIApp, Message
 from tests.asgi import Answer, call, get, http
 from tests.observing import Seen, lines, samples, scraped, sdk
 from tests.services import starlette, text
@@ -239,3 +243,28 @@ async def test_layers_below_tell_what_they_decide() -> None:
     for path in ("/", "/", "/closed"):
         await get(app, path)
     assert heard == [("cache", "miss"), ("cache", "stored"), ("cache", "hit"), ("security", "challenged")]
+
+
+async def test_what_one_slot_of_a_cluster_let_in_is_told() -> None:
+    """A limit there has counted the call before the lease of another slot refused it: both are told."""
+    heard: list[tuple[str, str]] = []
+
+    class Slots(MemoryStore):
+        """Three slots: the first grants, and in the last a limit stands beside the lease that refuses."""
+
+        async def decide(self, questions: Sequence[Question]) -> list[Decided]:
+            assert [question.kind for question in questions] == ["fixed_window", "fixed_window", "lease"]
+            return [
+                Decided("go", (9, 0, 0, 0), granted=True),
+                Decided("go", (9, 0, 0, 0)),
+                Decided("refuse", (0, SECOND, 1, 0)),
+            ]
+
+    policy = EndpointPolicy(
+        rate_limit=[FixedWindow(limit=9, window=60), FixedWindow(limit=99, window=3600)],
+        concurrency=Concurrency(limit=1),
+    )
+    config = JobConfig(default=policy, on_decision=lambda _, decision: heard.append((decision.layer, decision.outcome)))
+    app = starlette(config, Route("/", text, name="work"), store=Slots(FakeClock()))
+    assert (await get(app, "/")).status == 429
+    assert heard == [("rate_limit", "allowed"), ("concurrency", "refused")]

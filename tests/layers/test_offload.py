@@ -359,3 +359,30 @@ async def test_a_claim_names_the_job() -> None:
 def test_a_queue_says_how_full_it_is() -> None:
     """Its repr is for people."""
     assert repr(MemoryQueue()) == "<MemoryQueue of 0 jobs>"
+
+
+async def test_a_result_that_is_gone_again_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who waited for it is told where the job is to be seen, as if it had not ended."""
+    service = Reports()
+
+    async def gone(_queue: MemoryQueue, _job: str) -> None:
+        return None
+
+    monkeypatch.setattr(MemoryQueue, "result", gone)
+    waiting = asyncio.ensure_future(service.post("/reports/a", None, (b"prefer", b"wait=2")))
+    await service.advance(2)
+    answer = await waiting
+    assert (answer.status, json.loads(answer.body)["status"]) == (202, "succeeded")
+
+
+async def test_a_job_that_nobody_can_see_any_more_has_no_place() -> None:
+    """The app has taken its pages of jobs away while it ran: calls are still jobs, of which no address is told."""
+    service = Reports()
+    assert "location" in (await service.post()).headers
+    service.api.router.routes[:] = [route for route in service.api.router.routes if route.name != "jobs"]  # type: ignore[attr-defined]  # all have one
+    answer = await service.post()
+    body = json.loads(answer.body)
+    assert (answer.status, body["status"], set(body)) == (202, "queued", {"id", "status"})
+    assert "location" not in answer.headers
+    await settle_down()
+    assert len(service.runs) == 2

@@ -92,3 +92,12 @@ def test_a_field_is_switched_off_by_its_word() -> None:
     """`off` in an endpoint replaces the default's."""
     config = JobConfig(default=EndpointPolicy(security=Security()), endpoints={"a": EndpointPolicy(security="off")})
     assert [getattr(config.policy_for(name), "security", 0) for name in ("a", "b")] == [None, Security()]
+
+
+@pytest.mark.parametrize("host", ["localhost", "LocalHost.", "127.0.0.1", "[::1]"])
+def test_on_this_machine_keys_may_be_asked_for_in_plain(host: str) -> None:
+    """By its name as by its addresses, for development; what only begins like one is elsewhere."""
+    address = f"http://{host}:9000/keys"
+    assert Issuer.model_validate({**ISSUER, "jwks_url": address}).jwks_url == address
+    with pytest.raises(ValidationError):
+        Issuer.model_validate({**ISSUER, "jwks_url": "http://localhost.example:9000/keys"})

@@ -66,6 +66,24 @@ async def test_a_call_is_one_script(valkey: Valkey, live: RedisStore) -> None:
     assert valkey.count("evalsha") == 2
 
 
+def test_a_store_moves_to_another_loop(valkey: Valkey) -> None:
+    """Forgotten on one event loop it decides on the next; before it is opened, and when it is closed, on none."""
+    store = RedisStore(Client(valkey.url, deadline=10))
+
+    async def use(*, opens: bool = False) -> str:
+        if opens:
+            await store.open()
+        (answer,) = await store.decide([window()])
+        return answer.verdict
+
+    with pytest.raises(StoreDown, match="not open"):
+        asyncio.run(use())
+    assert [asyncio.run(use(opens=True)), asyncio.run(use())] == ["go", "go"]
+    asyncio.run(store.close())
+    with pytest.raises(StoreDown, match="not open"):
+        asyncio.run(use())
+
+
 async def test_the_same_questions_are_the_same_script(valkey: Valkey, live: RedisStore) -> None:
     """A script is composed and loaded once per sequence of kinds, whatever its keys and numbers."""
     for cost in range(3):

@@ -166,6 +166,8 @@ class Worker:
 
     async def _attempt(self, at_work: "_AtWork", request: JobRequest) -> tuple[int, Ending | None]:
         """Run the handler once; no ending where the job is not ours any more."""
+        if at_work.lost:
+            return 0, at_work.stopped
         answer = _Recorder(request)
         scope = _scope(request, at_work.claimed)
         running = asyncio.ensure_future(self._run(request, scope, answer.receive, answer.send, at_work.told))
@@ -250,6 +252,7 @@ class _AtWork:
         self.task: asyncio.Task[None] | None = None
         self.running: asyncio.Future[None] | None = None
         self.stopped: Ending | None = None
+        self.lost = False
         self._notes: Notes = {}
 
     def told(self, notes: Notes) -> None:
@@ -261,7 +264,8 @@ class _AtWork:
         return Held(self.claimed.id, self.claimed.token, self.claimed.lease, done, note)
 
     def lose(self) -> None:
-        """Stop: it is another's, or its owner cancelled it."""
+        """Stop, or do not begin: it is another's, or its owner cancelled it."""
+        self.lost = True
         if self.running is not None:
             self.running.cancel()
 

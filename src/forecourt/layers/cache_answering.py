@@ -113,8 +113,6 @@ class Answering:
             else:
                 break
             found = await self._caching.look(visit.spot, self._exchange.id, unwanted)
-        else:
-            found = NOTHING
         self._note(found)
 
     def _note(self, found: Found) -> None:

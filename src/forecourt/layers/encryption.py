@@ -101,7 +101,7 @@ class EncryptionLayer:
             return await self.app(scope, receive, _varying(send) if self._by_accept else send)
         self._prepare(scope)
         sealed = Sealed(self._contents, seals, call, id_, self._clock, self._most)
-        await self._answered(scope, receive, Answering(sealed, exchange, send))
+        await self._answered(scope, receive, Answering(sealed, exchange, receive, send))
 
     def questions(self, exchange: Exchange) -> Sequence[Question] | Refusal:
         """Ask nothing; refuse what cannot be right, before any layer asks."""

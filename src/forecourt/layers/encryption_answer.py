@@ -16,7 +16,7 @@ from forecourt.payload.contents import Contents
 from forecourt.payload.keys import Seals
 from forecourt.responses import TYPES, Problem, Refusal
 from forecourt.responses import Header as ByteHeader
-from forecourt.types import SECOND, Clock, Message, Send
+from forecourt.types import SECOND, Clock, Message, Receive, Send
 
 LARGE = 64 * 1024
 """Bytes from which a message is sealed or opened in a thread: it takes about a millisecond."""
@@ -57,9 +57,10 @@ class Sealed(NamedTuple):
 class Answering:
     """Holds one answer and sends it sealed."""
 
-    def __init__(self, sealed: Sealed, exchange: Exchange, send: Send) -> None:
+    def __init__(self, sealed: Sealed, exchange: Exchange, receive: Receive, send: Send) -> None:
         self._sealed = sealed
         self._exchange = exchange
+        self._receive = receive
         self._send = send
         self._start: Message = {}
         self._parts: list[bytes] = []
@@ -144,8 +145,4 @@ class Answering:
         self._parts.clear()
         self._exchange.decided("encryption", "failed")
         refusal = Refusal(NOT_SEALABLE, renderer=self._exchange.runtime.renderer)
-        await refusal(self._exchange.scope, _nothing, self._send)
-
-
-async def _nothing() -> Message:
-    return {"type": "http.disconnect"}
+        await refusal(self._exchange.scope, self._receive, self._send)

@@ -58,8 +58,7 @@ class Waiting:
         except StoreError:
             _tell(waiting, None)
         finally:
-            if self._waiting.get(key) is waiting:
-                del self._waiting[key]
+            del self._waiting[key]
             _tell(waiting, None)
 
 

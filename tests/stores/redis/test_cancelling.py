@@ -90,3 +90,30 @@ async def test_a_caller_cancelled_in_the_turn_of_its_reply(
     await eventually(lambda: valkey.count("evalsha") == (2 if undone else 1))
     assert await client.call("GET", "k") == (None if undoes else b"me")
     assert mistakes == []
+
+
+async def test_a_caller_cancelled_in_the_turn_of_its_second_reply(
+    valkey: Valkey, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Asked again, because it could not be served for the moment, it keeps nothing of that either."""
+    client = await connect(valkey.url)
+    passing = Script(
+        "if redis.call('INCR', KEYS[1]) == 1 then return redis.error_reply('TRYAGAIN later') end "
+        "return redis.call('SET', KEYS[2], ARGV[1], 'NX') and 1 or 0"
+    )
+    send = Wire.send
+
+    def send_and_cancel(
+        wire: Wire, packed: bytes, script: Script | None, undo: Undo | None, *, asking: bool = False
+    ) -> Command:
+        command = send(wire, packed, script, undo, asking=asking)
+        command.future.add_done_callback(lambda future: None if future.exception() else asked.cancel())
+        return command
+
+    monkeypatch.setattr(Wire, "send", send_and_cancel)
+    asked = asyncio.create_task(client.run(passing, ["n", "k"], ["me"], undo=release("k", "me")))
+    await asyncio.wait([asked])
+    assert asked.cancelled()
+    monkeypatch.undo()
+    await eventually(lambda: valkey.count("evalsha") == 3)
+    assert (valkey.ask("GET", "n"), holder(valkey, "k")) == (b"2", None)

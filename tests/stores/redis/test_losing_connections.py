@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import suppress
+from select import select
 
 import pytest
 
@@ -9,10 +10,10 @@ from forecourt.stores.redis import wire as wires
 from forecourt.stores.redis.client import Client, Unanswered
 from forecourt.stores.redis.connection import Connection, backoff
 from tests.servers import HOST, Valkey, eventually, free_port
-from tests.stores.redis.asking import disconnected, outcome, wire_of, written
+from tests.stores.redis.asking import disconnected, holder, outcome, wire_of, written
 from tests.stores.redis.conftest import Connect
 from tests.stores.redis.proxy import Proxy
-from tests.stores.redis.scripts import COUNT
+from tests.stores.redis.scripts import COUNT, HOLD, release
 
 pytestmark = pytest.mark.valkey
 
@@ -60,6 +61,24 @@ async def test_what_was_not_sent_goes_with_its_connection(valkey: Valkey, connec
         await eventually(lambda: transport.get_extra_info("socket").fileno() == -1, 2)
     await eventually(lambda: client.state == "up" and wire._connected)
     assert valkey.ask("EXISTS", "k") == 0
+
+
+async def test_a_reply_to_a_connection_that_is_given_up_is_not_taken(valkey: Valkey, connect: Connect) -> None:
+    """It arrives in the turn in which the connection is dropped: its question failed, what was granted is undone."""
+    client = await connect(valkey.url)
+    wire = wire_of(client)
+    with valkey.stalled():
+        asked = asyncio.create_task(client.run(HOLD, ["k"], ["me"], undo=release("k", "me")))
+        await written(client)
+    assert wire._line is not None
+    select([wire._line.transport.get_extra_info("socket")], [], [], 5)
+    await asyncio.sleep(0)  # the loop has seen that there is something to read, and reads it after this turn of ours
+    wire.drop("to see what becomes of the reply")
+    error = await outcome(asked)
+    assert isinstance(error, Unanswered)
+    assert error.written
+    assert "connection lost: to see what becomes of the reply" in str(error)
+    await eventually(lambda: holder(valkey, "k") is None)
 
 
 @pytest.mark.parametrize("cuts", [False, True])

@@ -1,8 +1,9 @@
-"""Servers that answer, and do not serve: loading, or a replica."""
+"""Servers that answer, and do not serve: loading, busy, or a replica."""
 
 import asyncio
 
 import pytest
+import redis
 
 from forecourt.errors import StoreDown
 from forecourt.stores.redis.client import Client, Unanswered
@@ -35,6 +36,34 @@ async def test_a_loading_server_is_down_until_it_has_loaded() -> None:
 def _restart(server: Valkey) -> None:
     server.kill()
     server.start()
+
+
+async def test_a_busy_server_is_down_until_its_script_ends(connect: Connect) -> None:
+    """An error reply of a code of its own ends the handshake like any other: down, with that code; up afterwards."""
+    with Valkey(busy_reply_threshold=1) as server, server.client() as own:
+        forever = asyncio.get_running_loop().run_in_executor(None, outlast, own)
+        await eventually(lambda: is_busy(server))
+        client = await connect(server.url, deadline=0.1)
+        assert "(decisions): cannot connect: BUSY " in str(client.health)
+        server.ask("SCRIPT", "KILL")
+        assert "killed" in str(await forever)
+        await eventually(lambda: client.state == "up", 1)
+
+
+def outlast(own: redis.Redis) -> redis.ResponseError:
+    """Run a script that does not end; return what it is told when it is ended."""
+    with pytest.raises(redis.ResponseError) as ended:
+        own.eval("while true do end", 0)
+    return ended.value
+
+
+def is_busy(server: Valkey) -> bool:
+    """Whether the server refuses commands because a script has run for too long."""
+    try:
+        server.ask("PING")
+    except redis.ResponseError as error:
+        return str(error).startswith("BUSY")
+    return False
 
 
 async def test_a_replica_is_not_a_primary(valkey: Valkey, connect: Connect) -> None:
