@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import pytest
 
@@ -31,7 +32,7 @@ class Counted:
     def __init__(self, inner: Store) -> None:
         self.inner = inner
         self.asked: list[str] = []
-        self.answered = 0
+        self.under_way = 0
         self.down: str = ""
 
     async def open(self) -> None:
@@ -48,14 +49,22 @@ class Counted:
         if self.down == "degraded":
             return [Answer("go", degraded=True) for _ in questions]
         self._fail()
-        answers = await self.inner.decide(questions)
-        self.answered += len(answers)
-        return answers
+        with self._on_the_way():
+            return await self.inner.decide(questions)
 
     async def settle(self, settlements: Sequence[Settlement]) -> None:
         """Settle, unless it is down."""
         self._fail()
-        await self.inner.settle(settlements)
+        with self._on_the_way():
+            await self.inner.settle(settlements)
+
+    @contextmanager
+    def _on_the_way(self) -> Iterator[None]:
+        self.under_way += 1
+        try:
+            yield
+        finally:
+            self.under_way -= 1
 
     def _fail(self) -> None:
         if self.down:
@@ -319,18 +328,17 @@ async def test_what_is_learnt_while_the_others_are_told_is_told_next() -> None:
 
 
 async def heard(processes: Sequence[Process]) -> None:
-    """Wait until nothing that was asked of the store is open, however long the server takes: the clock stands still."""
+    """Wait until nothing is on its way to the store or back, however long the server takes: the clock stands still."""
     late = asyncio.get_running_loop().time() + 10
     await settle_down()
-    while any(len(process.store.asked) > process.store.answered for process in processes):
+    while any(process.store.under_way for process in processes):
         assert asyncio.get_running_loop().time() < late
         await asyncio.sleep(0.001)
-    await settle_down()
+        await settle_down()
 
 
 async def test_no_command_for_a_call_while_closed(valkey: Valkey) -> None:
     """On a real server: a thousand calls, and no more questions than the task's own; two processes open within 1 s."""
-    loop = asyncio.get_running_loop()
     clock = FakeClock()
     stores = [RedisStore(Client(valkey.url, deadline=10)) for _ in range(2)]
     processes = [Process(store, clock) for store in stores]
@@ -339,9 +347,7 @@ async def test_no_command_for_a_call_while_closed(valkey: Valkey) -> None:
     first, second = processes
     await first.call()
     await second.call()
-    late = loop.time() + 10
-    while not first.store.asked and loop.time() < late:
-        await asyncio.sleep(0)
+    await heard(processes)
     before, sent = list(first.store.asked), valkey.count("evalsha")
     for _ in range(1000):
         await first.call()

@@ -200,6 +200,34 @@ async def test_a_worker_that_gets_its_own_job_again_stays_whole() -> None:
     await works.worker.drain(0)
 
 
+async def test_a_late_word_of_a_lost_lease_stops_no_later_run() -> None:
+    """Who asked has claimed the job again by then: it is the run that was asked about which is stopped."""
+
+    class Late(MemoryQueue):
+        answer = asyncio.Event()
+
+        async def renew(self, held: Sequence[Held]) -> frozenset[str]:
+            await self.answer.wait()
+            return frozenset({"a"})
+
+    works = Works(for_ever)
+    works.queue = queue = Late(works.clock)
+    works.worker = Worker(queue, ENVELOPES, for_ever, works._ended, works.clock)
+    works.worker.start()
+    await works.publish(attempts=9)
+    works.clock.advance(5)
+    await settle_down()
+    works.clock.advance(10)
+    await settle_down()
+    record = await queue.look("a")
+    assert record is not None
+    assert record.attempts == 2
+    queue.answer.set()
+    await settle_down()
+    assert repr(works.worker) == "<Worker, 1 of 16 at work>"
+    await works.worker.drain(0)
+
+
 async def test_a_death_that_cannot_be_looked_up_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     """Nobody is told, the worker goes on to the next job."""
     works = Works(answers)

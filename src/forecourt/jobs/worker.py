@@ -201,15 +201,17 @@ class Worker:
     async def _renew_on(self) -> None:
         while True:
             await self._beat()
-            if not self._work:
+            at_work = list(self._work.values())
+            if not at_work:
                 continue
             try:
-                lost = await self._queue.renew([each.held() for each in self._work.values()])
+                lost = await self._queue.renew([each.held() for each in at_work])
             except Exception as error:  # noqa: BLE001  # the next beat may be in time
-                _tell(f"leases of {len(self._work)} jobs not renewed", error)
+                _tell(f"leases of {len(at_work)} jobs not renewed", error)
                 continue
-            for job in lost & self._work.keys():
-                self._work[job].lose()
+            for each in at_work:  # those asked about: one of the same job may have begun since
+                if each.claimed.id in lost:
+                    each.lose()
 
     async def _beat(self) -> None:
         """Return when it is time to renew, counted anew where a job begins whose lease is shorter than all others."""
