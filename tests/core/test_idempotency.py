@@ -18,7 +18,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from forecourt.core.idempotency import BUSY, CLAIM, DONE, NEW, OUTCOME_UNKNOWN, TAKEN_OVER
+from forecourt.core.idempotency import BUSY, CLAIM, DONE, NEW, OUTCOME_UNKNOWN, TAKEN_OVER, Records
 from forecourt.types import SECOND
 from tests.core.bench import examples
 from tests.core.twins import Answer, Kept, Served
@@ -26,6 +26,19 @@ from tests.servers import Valkey
 
 TTL, LEASE = 60 * SECOND, 15 * SECOND
 KEY = "{k}:record"
+
+
+def test_a_record_that_is_kept_for_longer_is_counted_once() -> None:
+    """Until the later end, whichever was told first; those that have ended are forgotten on the way."""
+    records = Records()
+    records.keep("a", 10, 0)
+    records.keep("a", 30, 0)
+    records.keep("a", 20, 0)
+    records.keep("b", 25, 0)
+    assert records.order == [(25, "b"), (30, "a")]
+    records.keep("c", 40, 25)
+    assert records.order == [(30, "a"), (40, "c")]
+    assert records.ends == {"a": 30, "c": 40}
 
 
 def claim(kept: Kept | Served, fence: str, retry: int = 0, key: str = KEY) -> Answer:

@@ -1,12 +1,13 @@
 """What a line does with a transport: replies in order, no more bytes than the server reads, one end."""
 
 import asyncio
+import struct
 
 import pytest
 
 from forecourt.stores.contract import Question
 from forecourt.stores.redis import commands
-from forecourt.stores.redis.commands import Reply, ReplyError, pack_args
+from forecourt.stores.redis.commands import Reply, ReplyError, pack_args, pack_together
 from forecourt.stores.redis.connection import Connection
 from forecourt.stores.redis.line import Line
 from forecourt.stores.redis.trips import deciding
@@ -69,6 +70,15 @@ def test_remembered_arguments_are_bounded(monkeypatch: pytest.MonkeyPatch) -> No
         assert pack_args((number, 7)) == b"\r\n$1\r\n%d\r\n$1\r\n7" % number
     pack_args(("own", 1))
     assert 0 < len(commands._packed_args) <= 2
+
+
+def test_remembered_numbers_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Packed in one piece or one by one: however many there are, few are kept."""
+    monkeypatch.setattr(commands, "_MOST_PACKED", 2)
+    monkeypatch.setattr(commands, "_packed_together", {})
+    for number in range(9):
+        assert pack_together((number, -7)) == b"\r\n$16\r\n" + struct.pack("<qq", number, -7)
+    assert 0 < len(commands._packed_together) <= 2
 
 
 def test_a_wrong_number_of_arguments_is_told() -> None:
