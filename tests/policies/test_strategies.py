@@ -40,6 +40,14 @@ def refusal(kind: type[TokenBucket | SlidingWindow], **words: object) -> str:
     return ""
 
 
+@pytest.mark.parametrize("rate", [1e-10, 1e22])
+def test_a_rate_that_cannot_be_counted_is_refused(rate: float) -> None:
+    """Too small or too large, whatever the number of tokens."""
+    assert refusal(TokenBucket, max_tokens=1, refill_rate=rate).startswith(
+        f"refill_rate: {rate} is not allowed: is too small"
+    )
+
+
 @given(st.integers(1, EXACT), st.floats(1e-9, 1e9))
 def test_a_token_bucket_stays_below_2_53(tokens: int, rate: float) -> None:
     """What is accepted keeps its products exact; what is refused says the most that would have been."""

@@ -43,6 +43,18 @@ def test_what_is_damaged_is_an_error(at: int, other: bytes) -> None:
         decode_head(b"\2" + kept[1:])
 
 
+@pytest.mark.parametrize("missing", [1, 3])
+def test_a_head_that_ends_within_its_stamps_is_an_error(missing: int) -> None:
+    """Whether the stamp's own bytes or its length are what is missing."""
+    kept = encode_head(replace(ENTRY, status=200, headers=()), 0, compressed=False)
+    stamps = b"".join(bytes([len(stamp)]) + stamp.encode() for stamp in ENTRY.stamps)
+    end = kept.index(stamps) + len(stamps)
+    with pytest.raises(ValueError, match="cut off"):
+        decode_head(kept[: end - missing])
+    with pytest.raises(ValueError, match="cut off"):
+        decode_head(kept[: end - len(stamps)])
+
+
 def test_age_and_staleness() -> None:
     """RFC 9111 §4.2.3; a soft purge makes what is fresh stale from then on."""
     assert (ENTRY.age(1030), ENTRY.age(900)) == (30, 0)
