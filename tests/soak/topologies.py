@@ -181,10 +181,10 @@ def sentinel(seconds: float = 8) -> Iterator[Result]:
 
 
 def _replaced(servers: Sentinels, keys: list[str]) -> int:
-    """Fail over as sentinels do; return how many hits the old primary took after its replica was promoted."""
+    """Fail over as sentinels do; return how many hits the old primary took that the promoted replica does not know."""
     servers.sentinels[0].ask("SENTINEL", "FAILOVER", "service")
     until(lambda: _is_primary(servers.replica), "the promotion")
-    known = counted(servers.primary, keys)
+    known = counted(servers.replica, keys)  # callers come to it a second later
     taken, until_quiet = known, time.monotonic() + 3
     while time.monotonic() < until_quiet and _is_primary(servers.primary):
         taken = max(taken, counted(servers.primary, keys))
