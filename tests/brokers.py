@@ -97,6 +97,10 @@ class Pulsar:
             self._process.wait(STARTING)
             self._process = None
 
+    def resets(self) -> int:
+        """Return how many connections were reset; what they had is given to nobody until the next start."""
+        return (self.path / "log").read_text(errors="replace").count("Connection reset by peer")
+
     def _listens(self) -> bool:
         assert self._process is not None
         if self._process.poll() is not None:

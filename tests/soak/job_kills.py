@@ -152,6 +152,8 @@ class Trials:
         self._known_to_end: set[str] = set()
         self._results: dict[str, bytes] = {}
         self._frozen: dict[int, float] = {}
+        self.resets: Callable[[], int] = lambda: 0
+        self._known_resets = 0
 
     async def run(self, kills: int, seconds_between: float = 0.6, *, seconds: float = 0, recoveries: int = 2) -> Found:
         """Run so many trials, and for so long."""
@@ -169,7 +171,6 @@ class Trials:
                 self._strike(freeze=number % 5 == 4)
             await self._publish(8, seconds=0.15)
             self._wake(everyone=True)
-            await self._forget_the_dead()
             await self._all_ended(self.names, 60)
             await self._long_jobs()
             for _ in range(recoveries):
@@ -191,13 +192,14 @@ class Trials:
                 return
             yield number
 
-    async def _forget_the_dead(self) -> None:
-        """Restart a broker after the last kill.
+    async def _restart_after_a_reset(self) -> None:
+        """Restart pulsar-lite where a connection was reset, as that of a killed worker with unread bytes is.
 
-        pulsar-lite keeps the messages of a connection that was reset, as that of a killed worker with unread bytes is,
-        from everybody until then; Pulsar gives them to others when a connection ends in whatever way.
+        It keeps the messages of that connection from everybody until then; Pulsar gives them to others, however a connection
+        ends.
         """
-        if self.restart is not None and self.broker:
+        if self.restart is not None and (resets := self.resets()) > self._known_resets:
+            self._known_resets = resets
             self.found.restarts += 1
             await asyncio.to_thread(self.restart)
 
@@ -311,6 +313,7 @@ class Trials:
         late = time.monotonic() + seconds
         left = [name for name in names if name not in self._known_to_end]
         while left and time.monotonic() < late:
+            await self._restart_after_a_reset()
             self._wake()  # what a frozen worker has of a broker's is nobody else's
             records = [await self._look(name) for name in left]
             left = [name for name, record in zip(left, records, strict=True) if record is None or not record.ended]
@@ -347,6 +350,7 @@ def whole(kills: int, seconds: float, *, pulsar: bool, seed: int) -> Found:
 
         trials = Trials(server.url, seed, broker=broker.url if broker else "", restart=restart)
         trials.long = 10
+        trials.resets = broker.resets if broker else trials.resets
         return asyncio.run(trials.run(kills, seconds=seconds, recoveries=4))
 
 
