@@ -195,7 +195,7 @@ class Trials:
     async def _restart_after_a_reset(self) -> None:
         """Restart pulsar-lite where a connection was reset, as that of a killed worker with unread bytes is.
 
-        It keeps the messages of that connection from everybody until then; Pulsar gives them to others, however it ended.
+        It keeps the messages of that connection from everybody until then; Pulsar does not, however it ended.
         """
         if self.restart is not None and (resets := self.resets()) > self._known_resets:
             self._known_resets = resets
