@@ -2,10 +2,12 @@
 
 import asyncio
 from collections.abc import Iterator
+from contextlib import suppress
 
 import httpx2
 import pytest
 from sqlalchemy import text
+from sqlalchemy.exc import ProgrammingError
 
 from forecourt import Database, JobConfig
 from forecourt.db.databases import Databases
@@ -33,9 +35,12 @@ async def on_replica(databases: Databases, statement: str, name: str = "main") -
 
 
 async def caught_up(databases: Databases, title: str) -> None:
-    """Return when the standby has the title."""
+    """Return when the standby has the title, and so the table."""
     async with asyncio.timeout(20):
-        while await on_replica(databases, f"SELECT count(*) FROM records WHERE title = '{title}'") != 1:
+        while True:
+            with suppress(ProgrammingError):  # there is no table yet
+                if await on_replica(databases, f"SELECT count(*) FROM records WHERE title = '{title}'") == 1:
+                    return
             await asyncio.sleep(0.01)
 
 
