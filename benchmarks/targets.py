@@ -233,6 +233,7 @@ TARGETS = (
         _best("jobs", "publish_32", "forecourt"),
         at_most=False,
     ),
+    Target("publish one job, between other work / the best peer", 0.667, _best("jobs", "publish", "forecourt")),
     Target("jobs a second / the best peer", 3, _best("jobs", "rate", "forecourt"), at_most=False),
 )
 """Design §8, in its order. The stack is what exists of it: see what the rows of ours contain."""

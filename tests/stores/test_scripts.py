@@ -5,7 +5,7 @@ import re
 import pytest
 
 from forecourt.core.operations import _registry
-from forecourt.stores.scripts import _whole, arguments, compose_decision, compose_settlement, fragment
+from forecourt.stores.scripts import _whole, arguments, compose_decision, compose_settlement, fragment, pieces
 
 
 @pytest.mark.parametrize("kind", sorted(_registry))
@@ -104,3 +104,9 @@ def test_answers_with_text_are_no_numbers_in_one_piece() -> None:
     """One operation with text makes a table of the whole answer."""
     assert "return {ok_1" in compose_decision(["token_bucket", "idempotency_claim"])
     assert "return pack(" in compose_decision(["token_bucket", "credits_charge"])
+
+
+@pytest.mark.parametrize("kind", sorted(kind for kind, step in _registry.items() if step.group == "settle"))
+def test_settlements_take_their_arguments_one_by_one(kind: str) -> None:
+    """An undo is sent without its trip, as keys and arguments: none of them may be in a piece with others."""
+    assert pieces(kind) == arguments(kind)

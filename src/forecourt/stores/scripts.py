@@ -11,10 +11,11 @@ operation's place in the sequence, so that names of different operations do not 
 Lua allows 200 locals: keep what only one section needs inside `do … end`.
 
 Arguments are text: `$A1 + 0` is the number. An operation of numbers alone may take them all at once, `local limit, cost
-= $N2`: they travel as one argument. State is packed as doubles, which hold integers below 2^53 exactly: reading and
-writing digits would take a third of the whole script. The prelude gives `now` (integer microseconds), `int(n)` (a
-number as digits, where it is joined to text, as Lua would write 1.79e+15; `call` writes out whole numbers by itself)
-and short names, of which a script makes those that it uses; `px(µs)` becomes milliseconds, rounded up.
+= $N2`: they travel as one argument. No settlement does: an undo is sent without its trip. State is packed as doubles,
+which hold integers below 2^53 exactly: reading and writing digits would take a third of the whole script. The prelude
+gives `now` (integer microseconds), `int(n)` (a number as digits, where it is joined to text, as Lua would write
+1.79e+15; `call` writes out whole numbers by itself) and short names, of which a script makes those that it uses;
+`px(µs)` becomes milliseconds, rounded up.
 
 Answers are flat: for each operation its `ok` and its values. A script that stops after a group returns only the
 operations up to there. They are one piece of eight bytes a number, unless an operation answers with text: a table of
@@ -66,6 +67,11 @@ def arguments(kind: str) -> int:
 def together(kind: str) -> bool:
     """Tell whether the operation's arguments travel as one: eight bytes for each number."""
     return any("$N" in text for text in fragment(kind).values())
+
+
+def pieces(kind: str) -> int:
+    """Return how many arguments of the command carry those of the operation."""
+    return 1 if together(kind) else arguments(kind)
 
 
 def answers_packed(steps: Iterable[Operation]) -> bool:
@@ -138,7 +144,7 @@ def _placed(steps: Iterable[Operation]) -> Iterator[_Placed]:
     for place, step in enumerate(steps, 1):
         yield _Placed(step, place, keys, args)
         keys += len(step.suffixes)
-        args += 1 if together(step.kind) else arguments(step.kind)
+        args += pieces(step.kind)
 
 
 def _group(members: Sequence[_Placed], stop: str) -> list[str]:

@@ -13,13 +13,13 @@ from forecourt.core.plans import Plan, decision, settlement
 from forecourt.errors import StoreDown
 from forecourt.stores.contract import Answer, Question, Settlement
 from forecourt.stores.redis.commands import Reply, Script, pack_args, pack_together
-from forecourt.stores.scripts import answers_packed, arguments, compose_decision, compose_settlement, together
+from forecourt.stores.scripts import answers_packed, arguments, compose_decision, compose_settlement, pieces, together
 
 _GO = VERDICTS.index("go")
 _NOT_RUN = Answer("go")
 
-Packing = Callable[[tuple[Arg, ...]], bytes]
-"""Arguments → RESP."""
+PackArgs = Callable[[tuple[Arg, ...]], bytes]
+"""Arguments → RESP, each begun by the line end before it."""
 
 
 class Trip:
@@ -35,7 +35,7 @@ class Trip:
         self.undoable = tuple(place for place, step in enumerate(steps) if step.undo)
         self._shape = tuple((step.suffixes, arguments(step.kind), _packing(step.kind)) for step in steps)
         keys = sum(len(suffixes) for suffixes, *_ in self._shape)
-        args = sum(1 if together(step.kind) else arguments(step.kind) for step in steps)
+        args = sum(pieces(step.kind) for step in steps)
         self._head = self.script.head(keys, args + given_time)
         self._cuts = _cuts(plan)
         self._numbers = Struct(f"<{sum(1 + step.arity for step in steps)}q") if answers_packed(steps) else None
@@ -56,7 +56,7 @@ class Trip:
             args.append(packing(given))
         return b"%b%b%b\r\n" % (b"".join(parts), b"".join(args), pack_args(more))
 
-    def _pack_alone(self, asked: Question | Settlement, count: int, packing: Packing) -> bytes:
+    def _pack_alone(self, asked: Question | Settlement, count: int, packing: PackArgs) -> bytes:
         """Do the same for one operation with one key, as most are."""
         given = asked.args
         if len(given) != count:
@@ -95,8 +95,8 @@ class Trip:
         return struct.unpack(f"<{len(reply) // 8}q", reply)  # a group refused, and those after it did not run
 
 
-def _packing(kind: str) -> Packing:
-    return cast("Packing", pack_together) if together(kind) else pack_args
+def _packing(kind: str) -> PackArgs:
+    return cast("PackArgs", pack_together) if together(kind) else pack_args
 
 
 def _miscounted(asked: Question | Settlement, count: int) -> str:
